@@ -1,0 +1,215 @@
+package identity
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Resolution says whose account a Ref is.
+type Resolution struct {
+	Identity Identity  // the identity after learning what the Ref says; its ID is empty when it is new
+	New      bool      // no identity owned any of the keys
+	Changed  bool      // the identity differs from the one that was passed in
+	Conflict *Conflict // set when the keys belong to more than one identity
+}
+
+// Resolve finds the identity of ref among owners: the identities that own any
+// of ref.Keys(), in any order. Strong identifiers join; a Ref that names keys of
+// two identities goes to the owner of the strongest one and reports a Conflict,
+// and its weaker keys are not learnt. from names the source for the conflict.
+// Resolve is pure, and resolving the same Ref twice changes nothing the second
+// time. A Ref without keys resolves to nothing: ok is false.
+func Resolve(t Tenant, ref Ref, owners []Identity, from string, now time.Time) (res Resolution, ok bool) {
+	keys := ref.Keys()
+	if len(keys) == 0 {
+		return Resolution{}, false
+	}
+	owner := map[Key]*Identity{}
+	for n := range owners {
+		for _, k := range owners[n].Keys() {
+			owner[k] = &owners[n]
+		}
+	}
+	var chosen *Identity
+	var others []ID
+	for _, k := range keys {
+		switch o := owner[k]; {
+		case o == nil:
+		case chosen == nil:
+			chosen = o
+		case chosen.ID != o.ID && !slices.Contains(others, o.ID):
+			others = append(others, o.ID)
+		}
+	}
+	learn := ref
+	if len(others) > 0 {
+		// Only what the chosen identity owns already may be learnt again.
+		for _, k := range keys {
+			if o := owner[k]; o == nil || o.ID != chosen.ID {
+				learn = learn.without(k.Kind)
+			}
+		}
+		res.Conflict = &Conflict{Keys: keys, Owners: append([]ID{chosen.ID}, others...), From: from, At: now}
+	}
+	if chosen == nil {
+		i := Identity{Tenant: t, Kind: KindUnknown, CreatedAt: now, UpdatedAt: now}
+		i.learn(learn)
+		return Resolution{Identity: i, New: true, Changed: true}, true
+	}
+	res.Identity = chosen.clone()
+	res.Changed = res.Identity.learn(learn)
+	if c := res.Conflict; c != nil && !res.Identity.hasConflict(*c) {
+		res.Identity.Conflicts = append(res.Identity.Conflicts, *c)
+		res.Changed = true
+	}
+	if res.Changed {
+		res.Identity.UpdatedAt = now
+	}
+	return res, true
+}
+
+func (r Ref) without(k KeyKind) Ref {
+	switch k {
+	case KeyEntraObject:
+		r.ObjectID = ""
+	case KeySID:
+		r.SID = ""
+	case KeyGUID:
+		r.GUID = ""
+	}
+	return r
+}
+
+// learn takes over what ref says that is not known yet, and reports whether
+// anything changed. A Ref of an Entra user with an on-premises SID teaches two
+// accounts: the cloud one and the one it is synced from.
+func (i *Identity) learn(ref Ref) bool {
+	changed := false
+	if ref.ObjectID != "" && (ref.Provider == EntraID || ref.Provider == "") {
+		cloud := ref
+		cloud.Provider = EntraID
+		changed = i.learnAccount(cloud) || changed
+	}
+	if (ref.SID != "" || ref.GUID != "") && ref.Kind != KindWorkload {
+		onPrem := ref
+		onPrem.Provider, onPrem.AppID, onPrem.ObjectID = ActiveDirectory, "", ""
+		changed = i.learnAccount(onPrem) || changed
+	}
+	if ref.Provider != EntraID && ref.Provider != ActiveDirectory && ref.Provider != "" {
+		changed = i.learnAccount(ref) || changed
+	}
+	if i.Kind == KindUnknown && ref.Kind != "" && ref.Kind != KindUnknown {
+		i.Kind, changed = ref.Kind, true
+	}
+	if name := ref.Name(); i.Name == "" {
+		i.Name, changed = name, true
+	}
+	return changed
+}
+
+func (i *Identity) learnAccount(ref Ref) bool {
+	for n := range i.Accounts {
+		a := &i.Accounts[n]
+		if a.Provider != ref.Provider || !sharesKey(a.Ref, ref) {
+			continue
+		}
+		return a.fill(ref)
+	}
+	i.Accounts = append(i.Accounts, Account{Ref: ref})
+	return true
+}
+
+func sharesKey(a, b Ref) bool {
+	for _, k := range a.Keys() {
+		if slices.Contains(b.Keys(), k) {
+			return true
+		}
+	}
+	return false
+}
+
+// fill sets what is empty; it never overwrites, because a name in a signal may
+// be older than the one we have. Names are refreshed from directory facts.
+func (r *Ref) fill(from Ref) bool {
+	changed := false
+	set := func(to *string, v string) {
+		if *to == "" && v != "" {
+			*to, changed = v, true
+		}
+	}
+	set(&r.ObjectID, from.ObjectID)
+	set(&r.SID, from.SID)
+	set(&r.GUID, from.GUID)
+	set(&r.AppID, from.AppID)
+	set(&r.UPN, from.UPN)
+	set(&r.SAM, from.SAM)
+	set(&r.Domain, from.Domain)
+	set(&r.DisplayName, from.DisplayName)
+	if (r.Kind == "" || r.Kind == KindUnknown) && from.Kind != "" && from.Kind != r.Kind {
+		r.Kind, changed = from.Kind, true
+	}
+	return changed
+}
+
+// WithFacts returns i with the facts of the account that ref names; the account
+// is learnt when it is new. Names given with facts replace older ones, because
+// the directory is their authority.
+func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) Identity {
+	i = i.clone()
+	i.learn(ref)
+	for n := range i.Accounts {
+		a := &i.Accounts[n]
+		if !sharesKey(a.Ref, ref) || (ref.Provider != "" && a.Provider != ref.Provider) {
+			continue
+		}
+		a.Facts = a.Facts.Merge(f)
+		for _, s := range []struct {
+			to *string
+			v  string
+		}{{&a.UPN, ref.UPN}, {&a.DisplayName, ref.DisplayName}, {&a.SAM, ref.SAM}, {&a.Domain, ref.Domain}} {
+			if s.v != "" {
+				*s.to = s.v
+			}
+		}
+		if ref.DisplayName != "" {
+			i.Name = ref.DisplayName
+		}
+	}
+	if i.Kind == KindPerson || i.Kind == KindUnknown {
+		if a, ok := i.Account(EntraID); ok && strings.EqualFold(a.Facts.UserType, "Guest") {
+			i.Kind = KindGuest
+		} else if ok && a.Facts.UserType != "" {
+			i.Kind = KindPerson
+		}
+	}
+	i.UpdatedAt = now
+	return i
+}
+
+// Merge returns f with every group of fields that g knows and read no earlier.
+func (f Facts) Merge(g Facts) Facts {
+	if !g.AsOf.IsZero() && !g.AsOf.Before(f.AsOf) {
+		f.AsOf, f.Found, f.Enabled, f.UserType, f.Synced = g.AsOf, g.Found, g.Enabled, g.UserType, g.Synced
+		f.LastPasswordChange, f.SessionsValidFrom = g.LastPasswordChange, g.SessionsValidFrom
+	}
+	if !g.RolesAsOf.IsZero() && !g.RolesAsOf.Before(f.RolesAsOf) {
+		f.RolesAsOf, f.Roles, f.Groups = g.RolesAsOf, g.Roles, g.Groups
+	}
+	if !g.RegistrationAsOf.IsZero() && !g.RegistrationAsOf.Before(f.RegistrationAsOf) {
+		f.RegistrationAsOf, f.MFARegistered, f.Passwordless = g.RegistrationAsOf, g.MFARegistered, g.Passwordless
+	}
+	return f
+}
+
+func (i Identity) hasConflict(c Conflict) bool {
+	return slices.ContainsFunc(i.Conflicts, func(o Conflict) bool {
+		return slices.Equal(o.Keys, c.Keys) && slices.Equal(o.Owners, c.Owners)
+	})
+}
+
+func (i Identity) clone() Identity {
+	i.Accounts = slices.Clone(i.Accounts)
+	i.Conflicts = slices.Clone(i.Conflicts)
+	return i
+}

@@ -1,0 +1,221 @@
+package risk
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// The thresholds of the score and the least score of each level.
+const (
+	lowFrom    = 20
+	mediumFrom = 40
+	highFrom   = 70
+)
+
+func levelOf(score int) signal.Level {
+	switch {
+	case score >= highFrom:
+		return signal.LevelHigh
+	case score >= mediumFrom:
+		return signal.LevelMedium
+	case score >= lowFrom:
+		return signal.LevelLow
+	}
+	return signal.LevelNone
+}
+
+func leastScore(l signal.Level) int { return [...]int{0, lowFrom, mediumFrom, highFrom}[l.Rank()] }
+
+// prior is the probability a level stands for when the type has none of its own.
+func prior(l signal.Level) float64 { return [...]float64{0.02, 0.15, 0.40, 0.80}[l.Rank()] }
+
+type contribution struct {
+	text       string
+	p          float64
+	floor      signal.Level
+	cause      signal.Cause
+	stage      string
+	product    string
+	group      string
+	source     signal.Source
+	externalID string
+	at         time.Time
+}
+
+// Assess returns the assessment of in at now. It is a noisy-OR of the open
+// signals' probabilities, each decayed by its type's half-life, the same type
+// from the same place counting once; signals of several products or kill-chain
+// stages within a day corroborate each other; the result is never below the
+// highest level a source itself holds, which then stands as a line of its own.
+// The order of in.Signals and duplicates change nothing.
+func Assess(in Input, now time.Time) Assessment {
+	groups := contributions(in, now)
+	out := Assessment{Tenant: in.Tenant, Identity: in.Identity, Rules: Rules, At: now}
+
+	// Marginal contributions in the order of strength: each line is what the
+	// score rises by when this signal joins the ones above it.
+	var marginal []float64
+	prev := 0.0
+	for n := range groups {
+		s := score(groups[:n+1])
+		marginal = append(marginal, s-prev)
+		prev = s
+	}
+	total := int(math.Round(prev))
+	points := largestRemainder(marginal, total)
+	for n, g := range groups {
+		out.Reasons = append(out.Reasons, Reason{Text: g.text, Points: points[n], Source: g.source, Signal: g.externalID, At: g.at})
+		if !slices.Contains(out.Causes, g.cause) {
+			out.Causes = append(out.Causes, g.cause)
+		}
+	}
+	floor, why := floorOf(in, groups)
+	if least := leastScore(floor); least > total {
+		out.Reasons = append(out.Reasons, Reason{Text: why, Points: least - total})
+		total = least
+	}
+	out.Score, out.Level = total, levelOf(total)
+	return out
+}
+
+func contributions(in Input, now time.Time) []contribution {
+	best := map[string]contribution{}
+	for _, s := range in.Signals {
+		if !counts(s, in) {
+			continue
+		}
+		t, known := s.Known()
+		p := t.Prior
+		if p == 0 {
+			p = prior(s.Level)
+		}
+		if days := now.Sub(s.At()).Hours() / 24; t.HalfLife > 0 && days > 0 {
+			p *= math.Exp2(-days / t.HalfLife)
+		}
+		text := cmp.Or(s.Title, s.Type)
+		if !known {
+			text += " (a kind of signal Cordon does not know; scored by its level)"
+		}
+		if s.IP != "" {
+			text += " from " + s.IP
+		}
+		c := contribution{
+			text: text, p: p, floor: t.Floor, cause: t.Cause, stage: t.Stage, product: s.Source.Product(),
+			group: strings.ToLower(s.Type) + "|" + s.IP, source: s.Source, externalID: s.ExternalID, at: s.At(),
+		}
+		if old, ok := best[c.group]; !ok || stronger(c, old) {
+			best[c.group] = c
+		}
+	}
+	out := make([]contribution, 0, len(best))
+	for _, c := range best {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b contribution) int {
+		if stronger(a, b) {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+func stronger(a, b contribution) bool {
+	return cmp.Or(cmp.Compare(b.p, a.p), a.at.Compare(b.at), strings.Compare(a.externalID, b.externalID), strings.Compare(a.group, b.group)) < 0
+}
+
+// counts reports whether a signal still speaks: its source keeps it open and no
+// later verdict of an operator closed it.
+func counts(s signal.Signal, in Input) bool {
+	if !s.State.Open() {
+		return false
+	}
+	v := in.Verdict
+	return v.Word != "safe" && v.Word != "benign" || s.UpdatedAt.After(v.At)
+}
+
+// score is the noisy-OR of the groups with corroboration, 0 to 100.
+func score(groups []contribution) float64 {
+	rest := 1.0
+	var stages, products []string
+	latest := time.Time{}
+	for _, g := range groups {
+		rest *= 1 - g.p
+		if g.at.After(latest) {
+			latest = g.at
+		}
+	}
+	for _, g := range groups {
+		if g.p < 0.1 || latest.Sub(g.at) > 24*time.Hour {
+			continue
+		}
+		if !slices.Contains(stages, g.stage) {
+			stages = append(stages, g.stage)
+		}
+		if !slices.Contains(products, g.product) {
+			products = append(products, g.product)
+		}
+	}
+	p := 1 - rest
+	if p <= 0 {
+		return 0
+	}
+	p = math.Min(p, 0.999999)
+	b := 1 + 0.5*float64(max(0, len(stages)-1)) + 0.5*float64(max(0, len(products)-1))
+	odds := p / (1 - p) * math.Min(b, 4)
+	return 100 * odds / (1 + odds)
+}
+
+// floorOf returns the level no assessment may fall below and why: the highest
+// level a source holds for an account, or a signal whose type has a floor.
+func floorOf(in Input, groups []contribution) (signal.Level, string) {
+	floor, why := signal.LevelNone, ""
+	raise := func(l signal.Level, text string) {
+		if l.Rank() > floor.Rank() {
+			floor, why = l, text
+		}
+	}
+	for _, g := range groups {
+		raise(g.floor, fmt.Sprintf("%s is never below %s until it is remediated", g.text, g.floor))
+	}
+	for _, a := range in.Accounts {
+		if a.State.Open() && !a.Deleted && (in.Verdict.Word == "" || a.UpdatedAt.After(in.Verdict.At) || in.Verdict.Word == "compromised") {
+			raise(a.Level, fmt.Sprintf("Microsoft Entra ID Protection holds %s at %s (%s)", a.Subject.Name(), a.Level, a.State))
+		}
+	}
+	for _, s := range in.Signals {
+		if counts(s, in) && s.State == signal.StateConfirmedCompromised {
+			raise(signal.LevelHigh, "confirmed compromised at its source")
+		}
+	}
+	if in.Verdict.Word == "compromised" {
+		raise(signal.LevelHigh, "an operator's verdict: compromised")
+	}
+	return floor, why
+}
+
+// largestRemainder rounds parts to integers that sum to total, giving the spare
+// points to the largest fractions and, among equals, to the first.
+func largestRemainder(parts []float64, total int) []int {
+	out := make([]int, len(parts))
+	order := make([]int, len(parts))
+	sum := 0
+	for n, p := range parts {
+		out[n] = int(math.Floor(p))
+		sum += out[n]
+		order[n] = n
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(parts[b]-math.Floor(parts[b]), parts[a]-math.Floor(parts[a]))
+	})
+	for n := 0; sum < total && len(order) > 0; n, sum = n+1, sum+1 {
+		out[order[n%len(order)]]++
+	}
+	return out
+}
