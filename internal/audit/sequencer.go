@@ -32,7 +32,6 @@ type Sequencer struct {
 	key   Signer
 	log   *slog.Logger
 	opts  Options
-	nudge chan struct{}
 }
 
 // NewSequencer returns a sequencer that is ready to Run.
@@ -43,7 +42,7 @@ func NewSequencer(store Store, key Signer, log *slog.Logger, o Options) *Sequenc
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sequencer{store: store, key: key, log: log, opts: o, nudge: make(chan struct{}, 1)}
+	return &Sequencer{store: store, key: key, log: log, opts: o}
 }
 
 // Run sequences until ctx ends, and once more then, so that a clean stop leaves
