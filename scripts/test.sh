@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs every suite in its short form. SKIP=name,… leaves suites out; what was
+# left out stands in the last lines. With CI=true nothing may be left out.
+# Suites: lint unit postgres browser kill fuzz demo
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+skip=",${SKIP:-},"
+left=()
+failed=()
+wants() {
+  case "$skip" in *",$1,"*) left+=("$1"); return 1 ;; esac
+  return 0
+}
+if [ "${CI:-}" = true ] && [ -n "${SKIP:-}" ]; then
+  echo "test: with CI=true nothing may be left out, but SKIP=$SKIP" >&2
+  exit 2
+fi
+suite() { # name, command…
+  local name=$1 from=$SECONDS; shift
+  printf '\n== %s\n' "$name"
+  if "$@"; then printf '== %s passed in %d s\n' "$name" $((SECONDS - from)); else failed+=("$name"); printf '== %s FAILED after %d s\n' "$name" $((SECONDS - from)); fi
+}
+
+parts=(cgo)
+case "$skip" in *,postgres,*) left+=(postgres) ;; *) parts+=(postgres) ;; esac
+case "$skip" in *,browser,*) left+=(browser) ;; *) parts+=(chromium) ;; esac
+scripts/setup.sh "${parts[@]}" || exit 2
+case "$skip" in *,postgres,*) export CORDON_TEST_POSTGRES=skip ;; esac
+case "$skip" in *,browser,*) export CORDON_TEST_BROWSER=skip ;; esac
+if [ -n "${CORDON_SHARED:-}" ] && [ ! -d "$CORDON_SHARED" ]; then
+  echo "test: CORDON_SHARED=$CORDON_SHARED is not a folder" >&2
+  exit 2
+fi
+
+unit() { CGO_ENABLED=1 go test -race -count=1 -timeout 20m $(go list ./... | grep -v /test/); }
+kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
+demo_once() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
+
+wants lint && suite lint make -s lint
+wants unit && suite unit unit
+wants demo && suite demo demo_once
+wants kill && suite kill kill_short
+wants fuzz && suite fuzz scripts/fuzz.sh 10s
+
+printf '\n'
+[ -z "${CORDON_SHARED:-}" ] && left+=("contract and example payloads (CORDON_SHARED is not set)")
+for l in "${left[@]:-}"; do [ -n "$l" ] && echo "left out: $l"; done
+if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; exit 1; fi
+echo "all suites passed in $SECONDS s"
