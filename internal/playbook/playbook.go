@@ -1,0 +1,81 @@
+package playbook
+
+import (
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// Language is the version of the language: the value of the "playbook" key.
+const Language = "v1"
+
+// What may start a playbook.
+const (
+	OnSignal = "signal.received" // a signal of the identity arrived or changed
+	OnRisk   = "risk.changed"    // its assessment changed
+	OnCase   = "case.opened"     // a case was opened or reopened
+	OnManual = "manual"          // a person asked
+)
+
+// A Playbook is one checked playbook. It is immutable.
+type Playbook struct {
+	Ref    Ref
+	File   string
+	Text   string // as it was written; Ref.Hash is its SHA-256
+	Title  string
+	Owner  string   // the group that answers for it, and by default for its approvals
+	Attack []string // ATT&CK techniques
+	Mode   Mode
+	Causes []signal.Cause // what the attacker got hold of when the trigger holds; empty: not said
+
+	Trigger Trigger
+	Guards  Guards
+	Steps   []StepRule
+}
+
+// A Trigger says when a playbook starts.
+type Trigger struct {
+	On      []string
+	When    string // CEL, boolean
+	OnceKey string // CEL, string; "" when Window is 0
+	Window  time.Duration
+	Settle  time.Duration
+
+	when, key *program
+}
+
+// Guards are what stops a playbook. They can only tighten what the tenant allows.
+type Guards struct {
+	MaxTargets int // identities one plan may change
+	Refuse     []Refusal
+}
+
+// A Refusal is one guard: when it holds, nothing is done, and why says so.
+type Refusal struct {
+	When string // CEL, boolean
+	Why  string
+
+	when *program
+}
+
+// A StepRule is one step as a playbook says it, before a plan binds it to an
+// account.
+type StepRule struct {
+	ID       string
+	Title    string // "" means the action's
+	Uses     action.Name
+	Version  int
+	With     map[string]any
+	If       string // CEL, boolean; "" means always
+	After    After
+	Approval *approval.Rule // nil: by default, see Library.Plan
+	Within   time.Duration  // 0 means the action's
+	OnError  OnError
+	Contains bool
+	Accepted bool // irreversible: accepted
+
+	line, column int
+	cond         *program
+}
