@@ -50,7 +50,8 @@ type Tx interface {
 	PutAction(a action.Action) (action.Action, error)
 	ActionsOfRun(t identity.Tenant, id ID) ([]action.Action, error)
 	// ActiveEffect returns an action with the effect key that is neither failed,
-	// refused, expired, cancelled nor reverted, requested not before since.
+	// refused, expired, cancelled nor reverted, requested not before since: the
+	// newest when there are several.
 	ActiveEffect(t identity.Tenant, effect string, since time.Time) (action.Action, bool, error)
 
 	Approval(t identity.Tenant, id approval.ID) (approval.Request, error)

@@ -55,7 +55,14 @@ const (
 	StepFailed    StepState = "failed"
 	StepRefused   StepState = "refused"
 	StepCancelled StepState = "cancelled"
+	StepReverted  StepState = "reverted" // was verified, and its undo is verified too
 )
+
+// Final reports whether a step's own action can change nothing about it any
+// more. Verified is final and can only become reverted.
+func (s StepState) Final() bool {
+	return s != StepPending && s != StepWaiting && s != StepActing && s != StepAccepted
+}
 
 // A StepRun is one step of a run.
 type StepRun struct {
@@ -63,6 +70,20 @@ type StepRun struct {
 	State  StepState `json:"state"`
 	Action action.ID `json:"action,omitempty"`
 	Reason string    `json:"reason,omitempty"`
+
+	// Seen is the version of the action's row that this state rests on.
+	Seen int64 `json:"seen,omitempty"`
+	// Adopted says that the action belongs to another run that asked for the same
+	// effect: it acts once for both, and only its own run may withdraw it.
+	Adopted bool `json:"adopted,omitempty"`
+
+	Approval     approval.ID    `json:"approval,omitempty"`     // the request this step waits for or waited for
+	Consent      approval.State `json:"consent,omitempty"`      // its state; empty when no approval is needed
+	ConsentText  string         `json:"consentText,omitempty"`  // its reason
+	ApprovalSeen int64          `json:"approvalSeen,omitempty"` // the version of its row that Consent rests on
+
+	UndoOf    action.ID `json:"undoOf,omitempty"`    // undo runs: the action that is taken back
+	UndoAsked bool      `json:"undoAsked,omitempty"` // the run itself asked to take it back: it was not ratified
 }
 
 // A Run is one use of a playbook version on one identity.
@@ -73,14 +94,16 @@ type Run struct {
 	Identity identity.ID     `json:"identity"`
 	Playbook playbook.Ref    `json:"playbook"`
 	OnceKey  string          `json:"onceKey,omitempty"` // once_per: a second run with it inside the window is not started
+	Window   time.Duration   `json:"window,omitempty"`  // once_per: inside it an effect that is under way or proven is not repeated
 	AskedBy  access.Actor    `json:"askedBy"`
 	Trigger  string          `json:"trigger,omitempty"` // the signal's ExternalID
 
 	State    State          `json:"state"`
 	Reason   string         `json:"reason,omitempty"`
+	Ends     State          `json:"ends,omitempty"` // how it will end once what is under way is over: no further step starts
 	Plan     *playbook.Plan `json:"plan,omitempty"` // nil while settling
 	Steps    []StepRun      `json:"steps,omitempty"`
-	Approval approval.ID    `json:"approval,omitempty"`
+	Approval approval.ID    `json:"approval,omitempty"` // the first one asked; each step names its own
 
 	StartedAt time.Time `json:"startedAt"`
 	PlannedAt time.Time `json:"plannedAt,omitzero"`
