@@ -175,6 +175,7 @@ type AccountRisk struct {
 	Detail     string          `json:"detail,omitempty"`
 	Processing bool            `json:"processing,omitempty"` // feedback is still being worked on
 	Deleted    bool            `json:"deleted,omitempty"`
+	By         string          `json:"by,omitempty"` // who changed it, as the source's history says; empty for the source itself
 	UpdatedAt  time.Time       `json:"updatedAt"`
 	Raw        json.RawMessage `json:"raw,omitempty"`
 }

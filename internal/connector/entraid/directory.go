@@ -1,0 +1,142 @@
+package entraid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/graph"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// Directory reads who holds directory roles, active and eligible, and who is in
+// the protected groups. One reading is one page; nothing is known by halves.
+type Directory struct {
+	Tenant
+	ProtectedGroups []string // object ids
+	Connected       []identity.Provider
+}
+
+var (
+	_ connector.Source    = Directory{}
+	_ connector.Permitted = Directory{}
+)
+
+// Name is connector.Source's.
+func (Directory) Name() connector.Name { return "entraid.directory" }
+
+// Permissions is connector.Permitted's. Graph: directoryRole-list,
+// rbacapplication-list-roleeligibilityscheduleinstances, group-list-members.
+func (Directory) Permissions() []string {
+	return []string{"RoleManagement.Read.Directory", "RoleEligibilitySchedule.Read.Directory", "GroupMember.Read.All", "User.Read.All"}
+}
+
+type directoryRole struct {
+	ID             string `json:"id"`
+	RoleTemplateID string `json:"roleTemplateId"`
+	DisplayName    string `json:"displayName"`
+}
+
+type member struct {
+	Type           string `json:"@odata.type"`
+	ID             string `json:"id"`
+	AccountEnabled *bool  `json:"accountEnabled"`
+}
+
+func (m member) isGroup() bool { return strings.HasSuffix(strings.ToLower(m.Type), "group") }
+
+type eligibility struct {
+	PrincipalID      string `json:"principalId"`
+	RoleDefinitionID string `json:"roleDefinitionId"`
+}
+
+// Pages is connector.Source's: it always yields one page, the whole reading.
+func (d Directory) Pages(ctx context.Context, _ connector.Cursor) iter.Seq2[connector.Page, error] {
+	return func(yield func(connector.Page, error) bool) {
+		facts, err := d.read(ctx)
+		if err != nil {
+			yield(connector.Page{}, fmt.Errorf("read directory roles: %w", err))
+			return
+		}
+		yield(connector.Page{Directory: &facts, Next: connector.Cursor(facts.AsOf.UTC().Format(time.RFC3339))}, nil)
+	}
+}
+
+func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
+	facts := connector.DirectoryFacts{AsOf: d.Now(), Holders: map[string][]identity.Role{}, Connected: d.Connected}
+	var roles []directoryRole
+	for o, err := range graph.Objects[directoryRole](ctx, d.Graph, graph.Request{Path: "/directoryRoles", Priority: graph.Low}, graph.Paging{}) {
+		if err = errors.Join(err, o.Err); err != nil {
+			return facts, err
+		}
+		roles = append(roles, o.Value)
+	}
+	names := map[string]string{}
+	for _, r := range roles {
+		names[r.RoleTemplateID] = r.DisplayName
+		members, err := d.members(ctx, graph.Path("directoryRoles", r.ID, "members"))
+		if err != nil {
+			return facts, err
+		}
+		for _, m := range members {
+			facts.Hold(m.ID, identity.Role{TemplateID: r.RoleTemplateID, Name: r.DisplayName, Active: true})
+			if r.RoleTemplateID == identity.GlobalAdministrator && m.AccountEnabled != nil && *m.AccountEnabled && !slices.Contains(facts.UsableGlobalAdmins, m.ID) {
+				facts.UsableGlobalAdmins = append(facts.UsableGlobalAdmins, m.ID)
+			}
+		}
+	}
+	q := graph.Request{Path: "/roleManagement/directory/roleEligibilityScheduleInstances", Query: url.Values{"$select": {"principalId,roleDefinitionId"}}, Priority: graph.Low}
+	for o, err := range graph.Objects[eligibility](ctx, d.Graph, q, graph.Paging{}) {
+		if err = errors.Join(err, o.Err); err != nil {
+			return facts, err
+		}
+		facts.Hold(o.Value.PrincipalID, identity.Role{TemplateID: o.Value.RoleDefinitionID, Name: names[o.Value.RoleDefinitionID]})
+	}
+	for _, g := range d.ProtectedGroups {
+		members, err := d.members(ctx, graph.Path("groups", g, "transitiveMembers"))
+		if errors.Is(err, fault.NotFound) {
+			return facts, fmt.Errorf("the protected list names the group %s, which does not exist: %w", g, err)
+		}
+		if err != nil {
+			return facts, err
+		}
+		if facts.GroupMembers == nil {
+			facts.GroupMembers = map[string][]string{}
+		}
+		for _, m := range members {
+			facts.GroupMembers[g] = append(facts.GroupMembers[g], m.ID)
+		}
+	}
+	return facts, nil
+}
+
+// members lists the members at path; a group among them stands for its own
+// members, however deep, because it gives its role to all of them.
+func (d Directory) members(ctx context.Context, path string) ([]member, error) {
+	var out []member
+	for o, err := range graph.Objects[member](ctx, d.Graph, graph.Request{Path: path, Query: url.Values{"$select": {"id,accountEnabled"}}, Priority: graph.Low}, graph.Paging{}) {
+		if err = errors.Join(err, o.Err); err != nil {
+			return nil, err
+		}
+		if !o.Value.isGroup() {
+			out = append(out, o.Value)
+			continue
+		}
+		if strings.HasSuffix(path, "transitiveMembers") {
+			continue // its members are listed already
+		}
+		inner, err := d.members(ctx, graph.Path("groups", o.Value.ID, "transitiveMembers"))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, inner...)
+	}
+	return out, nil
+}
