@@ -38,22 +38,24 @@ type Stop struct {
 type Store interface {
 	// Update calls change in one transaction, as run.Store's does.
 	Update(ctx context.Context, change func(Tx) error) error
-	// Ready returns actions that are approved, or held with NextAt not after now,
-	// ordered by lane, then level of age: oldest RequestedAt first, at most limit.
-	Ready(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error)
+	// Ready returns actions with one of the names that are approved with NextAt zero
+	// or not after now, or held with NextAt set and not after now (a hold without
+	// NextAt waits for a person), ordered by lane, then oldest RequestedAt, then id;
+	// at most limit.
+	Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error)
 	// Unproven returns actions that are running, accepted or unconfirmed, with
-	// NextAt not after now, oldest NextAt first, at most limit.
+	// NextAt set and not after now, oldest NextAt first, then id, at most limit.
 	Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error)
-	// NextDue returns the earliest NextAt of actions that are not final, and false
-	// when there is none.
+	// NextDue returns the earliest NextAt that is set, of actions that are approved,
+	// held, running, accepted or unconfirmed, and false when there is none.
 	NextDue(ctx context.Context, t identity.Tenant) (time.Time, bool, error)
 	// Acquire takes or renews the tenant's lease for owner until now+ttl. It
 	// returns fault.Conflict when another owner holds an unexpired one.
 	Acquire(ctx context.Context, t identity.Tenant, owner string, now time.Time, ttl time.Duration) (Lease, error)
 	// Release gives the lease up when owner holds it.
 	Release(ctx context.Context, l Lease) error
-	// Intents returns, by bucket name, when intents were written since a time: what
-	// a new owner rebuilds its budget from.
+	// Intents returns name and IntentAt of every action whose IntentAt is not before
+	// since, oldest first: what a new owner rebuilds its budget from.
 	Intents(ctx context.Context, t identity.Tenant, since time.Time) ([]Spent, error)
 }
 
@@ -61,6 +63,23 @@ type Store interface {
 type Spent struct {
 	Name action.Name
 	At   time.Time
+}
+
+// A Reach asks how far recent changes reached.
+type Reach struct {
+	Names    []action.Name // the disruptive actions
+	Since    time.Time     // intents not before it count
+	Playbook string        // for Radius.Playbook
+	But      identity.ID   // not counted: whoever was reached already may be reached again
+}
+
+// A Radius is how many different identities were reached: an action with one of
+// the names has an IntentAt in the time asked for, whatever became of it. Undo
+// actions (UndoOf set) do not count.
+type Radius struct {
+	Everywhere int // over all tenants
+	Tenant     int
+	Playbook   int // in the tenant, by actions of the playbook
 }
 
 // Tx is one transaction as dispatch sees it.
@@ -76,9 +95,13 @@ type Tx interface {
 	PutStop(t identity.Tenant, s Stop) error
 	// Fence returns the fence of the tenant's present lease.
 	Fence(t identity.Tenant) (int64, error)
-	// Disruptions counts the accounts for which an intent with one of the effects
-	// was written since a time, by any run, and by the given playbook.
-	Disruptions(t identity.Tenant, effects []action.Name, since time.Time, playbook string) (all, ofPlaybook int, err error)
+	// Disruptions counts the identities that recent intents reached, those written
+	// earlier in this transaction included.
+	Disruptions(t identity.Tenant, r Reach) (Radius, error)
+	// Touched returns those of the accounts (identity.Account.Key of the action's
+	// Account) for which an action with one of the names has an IntentAt not before
+	// since, whatever became of it, those of this transaction included.
+	Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error)
 	Audit(e audit.Entry) error
 	NewID(prefix string) string
 }
