@@ -117,9 +117,12 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 	if s.UpdatedAt.IsZero() {
 		s.UpdatedAt = s.DetectedAt
 	}
-	for name, at := range map[string]graph.Time{"createdDateTime": a.CreatedDateTime, "lastUpdateDateTime": a.LastUpdateDateTime} {
-		if at.Malformed() {
-			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", name, at.Raw))
+	for _, f := range []struct {
+		name string
+		at   graph.Time
+	}{{"createdDateTime", a.CreatedDateTime}, {"lastUpdateDateTime", a.LastUpdateDateTime}} {
+		if f.at.Malformed() {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", f.name, f.at.Raw))
 		}
 	}
 	best := len(actorRoles) + 1

@@ -122,11 +122,12 @@ func (d detection) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal
 		Timing: d.DetectionTimingType, IP: d.IPAddress, Location: d.Location.String(),
 		RequestID: d.RequestID, CorrelationID: d.CorrelationID, Raw: raw,
 	}
-	for name, at := range map[string]graph.Time{
-		"activityDateTime": d.ActivityDateTime, "detectedDateTime": d.DetectedDateTime, "lastUpdatedDateTime": d.LastUpdatedDateTime,
-	} {
-		if at.Malformed() {
-			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", name, at.Raw))
+	for _, f := range []struct {
+		name string
+		at   graph.Time
+	}{{"activityDateTime", d.ActivityDateTime}, {"detectedDateTime", d.DetectedDateTime}, {"lastUpdatedDateTime", d.LastUpdatedDateTime}} {
+		if f.at.Malformed() {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", f.name, f.at.Raw))
 		}
 	}
 	if s.UpdatedAt.IsZero() {
