@@ -1,3 +1,318 @@
 package playbook
 
-type program struct{}
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// Bounds of one expression. A unit of CEL's cost is tens of nanoseconds, so no
+// evaluation takes more than a few hundredths of a second, whatever the strings
+// that a source sends.
+const (
+	maxExpression    = 4096      // characters
+	maxEvaluation    = 1_000_000 // cost at run time
+	maxEstimate      = 10_000_000
+	estimatedSignals = 1000
+	estimatedString  = 256
+)
+
+// language is the typed environment of all expressions of one version.
+type language struct{ env *cel.Env }
+
+func newLanguage() (*language, error) {
+	tag := types.ParseStructTags(true)
+	env, err := cel.NewEnv(
+		cel.Types(
+			cel.NativeTypeFor[celIdentity](tag, cel.NativeTypeAlias("cordon.Identity")),
+			cel.NativeTypeFor[celReason](tag, cel.NativeTypeAlias("cordon.Reason")),
+			cel.NativeTypeFor[celRisk](tag, cel.NativeTypeAlias("cordon.Risk")),
+			cel.NativeTypeFor[celSignal](tag, cel.NativeTypeAlias("cordon.Signal")),
+			cel.NativeTypeFor[celTenant](tag, cel.NativeTypeAlias("cordon.Tenant")),
+		),
+		cel.Variable("identity", cel.ObjectType("cordon.Identity")),
+		cel.Variable("risk", cel.ObjectType("cordon.Risk")),
+		cel.Variable("signal", cel.ObjectType("cordon.Signal")),
+		cel.Variable("signals", cel.ListType(cel.ObjectType("cordon.Signal"))),
+		cel.Variable("tenant", cel.ObjectType("cordon.Tenant")),
+		cel.Function("level.at_least", cel.Overload("level_at_least", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
+			cel.BinaryBinding(levelAtLeast))),
+		cel.HomogeneousAggregateLiterals(),
+		cel.EagerlyValidateDeclarations(true),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ParserRecursionLimit(50),
+		cel.RegexProgramSizeLimit(2000),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("expression language: %w", err)
+	}
+	return &language{env: env}, nil
+}
+
+// levelAtLeast compares levels by rank; a hidden or unheard-of level on the left
+// ranks as medium (law 9), on the right it is an error.
+func levelAtLeast(have, want ref.Val) ref.Val {
+	h, ok := have.(types.String)
+	w, ok2 := want.(types.String)
+	if !ok || !ok2 {
+		return types.MaybeNoSuchOverloadErr(have)
+	}
+	if !slices.Contains(levels(), string(w)) {
+		return types.NewErr("level.at_least: no level %q; levels are %s", string(w), strings.Join(levels(), ", "))
+	}
+	return types.Bool(signal.Level(h).Rank() >= signal.Level(w).Rank())
+}
+
+func levels() []string {
+	return []string{string(signal.LevelNone), string(signal.LevelLow), string(signal.LevelMedium), string(signal.LevelHigh)}
+}
+
+func causes() []signal.Cause {
+	return []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth, signal.CauseWorkload, signal.CauseDirectory, signal.CauseUnknown}
+}
+
+// words are the closed sets a literal is checked against when the expression is
+// loaded: comparing with a word that can never be there is a mistake.
+func words(path string) []string {
+	switch path {
+	case "risk.level":
+		return levels()
+	case "risk.causes", "signal.cause":
+		return texts(causes())
+	case "identity.kind":
+		return texts([]identity.Kind{identity.KindUnknown, identity.KindPerson, identity.KindGuest, identity.KindWorkload, identity.KindComputer, identity.KindAgent})
+	case "identity.authority", "tenant.connected":
+		return texts([]identity.Provider{identity.EntraID, identity.ActiveDirectory, identity.Okta})
+	}
+	return nil
+}
+
+func texts[T ~string](in []T) []string {
+	out := make([]string, len(in))
+	for n, v := range in {
+		out[n] = string(v)
+	}
+	return out
+}
+
+// A program is one compiled expression. It is safe for concurrent use.
+type program struct {
+	text string
+	prg  cel.Program
+	uses map[string]bool // the variables it names
+}
+
+// A mistake is one error in an expression, at a place within it.
+type mistake struct {
+	line, column int // from 1, from 0
+	text         string
+}
+
+// compile checks text against the environment and its type. mistakes are all
+// that was found; with any there is no program.
+func (l *language) compile(text string, want *cel.Type) (*program, []mistake) {
+	checked, issues := l.env.Compile(text)
+	if issues.Err() != nil {
+		var out []mistake
+		for _, e := range issues.Errors() {
+			out = append(out, mistake{e.Location.Line(), e.Location.Column(), l.explain(e.Message)})
+		}
+		return nil, out
+	}
+	if got := checked.OutputType(); !got.IsExactType(want) {
+		return nil, []mistake{{1, 0, fmt.Sprintf("the expression gives %s, and %s is needed", cel.FormatCELType(got), cel.FormatCELType(want))}}
+	}
+	p := &program{text: text, uses: map[string]bool{}}
+	out := p.inspect(checked)
+	est, err := l.env.EstimateCost(checked, sizes{})
+	switch {
+	case err != nil:
+		out = append(out, mistake{1, 0, "its cost cannot be estimated: " + err.Error()})
+	case est.Max > maxEstimate:
+		out = append(out, mistake{1, 0, fmt.Sprintf("it could cost %d with %d signals, over the limit of %d; avoid a loop within a loop", est.Max, estimatedSignals, maxEstimate)})
+	}
+	if len(out) > 0 {
+		return nil, out
+	}
+	prg, err := l.env.Program(checked, cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval), cel.CostLimit(maxEvaluation))
+	if err != nil {
+		return nil, []mistake{{1, 0, err.Error()}}
+	}
+	p.prg = prg
+	return p, nil
+}
+
+// explain adds to CEL's message what the author may have meant.
+func (l *language) explain(message string) string {
+	message = strings.TrimSpace(strings.ReplaceAll(message, "\n", " "))
+	_, name, ok := strings.Cut(message, "undefined field '")
+	if ok {
+		name, _, _ = strings.Cut(name, "'")
+		var all []string
+		for _, t := range []string{"Identity", "Risk", "Reason", "Signal", "Tenant"} {
+			fields, _ := l.env.CELTypeProvider().FindStructFieldNames("cordon." + t)
+			all = append(all, fields...)
+		}
+		return fmt.Sprintf("no field %q%s", name, didYouMean(name, all))
+	}
+	if _, name, ok = strings.Cut(message, "undeclared reference to '"); ok {
+		name, _, _ = strings.Cut(name, "'")
+		return fmt.Sprintf("no variable or function %q%s", name, didYouMean(name, []string{"identity", "risk", "signal", "signals", "tenant", "level.at_least"}))
+	}
+	return message
+}
+
+// inspect notes the variables the expression names and checks its literals.
+func (p *program) inspect(a *cel.Ast) []mistake {
+	var out []mistake
+	info := a.NativeRep().SourceInfo()
+	check := func(e ast.Expr, path string) {
+		set := words(path)
+		v, ok := literal(e)
+		if !ok || set == nil || slices.Contains(set, v) {
+			return
+		}
+		at := info.GetStartLocation(e.ID())
+		out = append(out, mistake{at.Line(), at.Column(), fmt.Sprintf("%s is never %q%s; it is one of %s", path, v, didYouMean(v, set), strings.Join(set, ", "))})
+	}
+	ast.PostOrderVisit(a.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			p.uses[e.AsIdent()] = true
+		case ast.CallKind:
+			call := e.AsCall()
+			args := call.Args()
+			switch call.FunctionName() {
+			case operators.Equals, operators.NotEquals:
+				check(args[0], pathOf(args[1]))
+				check(args[1], pathOf(args[0]))
+			case operators.In:
+				check(args[0], pathOf(args[1]))
+				if args[1].Kind() == ast.ListKind {
+					for _, el := range args[1].AsList().Elements() {
+						check(el, pathOf(args[0]))
+					}
+				}
+			case "level.at_least":
+				check(args[1], "risk.level")
+			}
+		}
+	}))
+	return out
+}
+
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
+
+func pathOf(e ast.Expr) string {
+	if e.Kind() != ast.SelectKind || e.AsSelect().Operand().Kind() != ast.IdentKind {
+		return ""
+	}
+	return e.AsSelect().Operand().AsIdent() + "." + e.AsSelect().FieldName()
+}
+
+// sizes tells CEL's estimator how large inputs are taken to be.
+type sizes struct{}
+
+// EstimateSize implements cost.Estimator.
+func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
+	top := uint64(estimatedString)
+	if n.Type().Kind() == types.ListKind {
+		top = 50
+		if path := n.Path(); len(path) == 1 && path[0] == "signals" {
+			top = estimatedSignals
+		}
+	}
+	return &cost.SizeEstimate{Min: 0, Max: top}
+}
+
+// EstimateCallCost implements cost.Estimator.
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
+	return nil
+}
+
+// eval returns the value, or an error with kind fault.Held that names every fact
+// that is missing, or says what went wrong.
+func (p *program) eval(f *facts) (ref.Val, error) {
+	out, _, err := p.prg.Eval(f.act)
+	if err != nil {
+		return nil, fault.Errorf(fault.Held, "%q could not be evaluated: %w", p.text, err)
+	}
+	u, unknown := out.(*types.Unknown)
+	if !unknown {
+		return out, nil
+	}
+	var why []string
+	for _, id := range u.IDs() {
+		trails, _ := u.GetAttributeTrails(id)
+		for _, t := range trails {
+			why = append(why, f.explain(t.String()))
+		}
+	}
+	slices.Sort(why)
+	return nil, fault.Errorf(fault.Held, "%s", cmp.Or(strings.Join(slices.Compact(why), "; "), "a fact is not known"))
+}
+
+// explain says in words why a fact is not known.
+func (f *facts) explain(path string) string {
+	root, _, _ := strings.Cut(path, ".")
+	if why, ok := f.missing[path]; ok {
+		return fmt.Sprintf("%s is not known: %s", path, why)
+	}
+	if why, ok := f.missing[root]; ok {
+		return fmt.Sprintf("%s is not known: %s", root, why)
+	}
+	return path + " is not known"
+}
+
+func (p *program) bool(f *facts) (bool, error) {
+	v, err := p.eval(f)
+	if err != nil {
+		return false, err
+	}
+	b, ok := v.(types.Bool)
+	if !ok {
+		return false, fault.Errorf(fault.Held, "%q gave %s, not a boolean", p.text, v.Type().TypeName())
+	}
+	return bool(b), nil
+}
+
+func (p *program) string(f *facts) (string, error) {
+	v, err := p.eval(f)
+	if err != nil {
+		return "", err
+	}
+	s, ok := v.(types.String)
+	if !ok {
+		return "", fault.Errorf(fault.Held, "%q gave %s, not a string", p.text, v.Type().TypeName())
+	}
+	return string(s), nil
+}
+
+// constant returns the value the expression has whatever the facts are.
+func (p *program) constant(l *language) (value, ok bool) {
+	out, _, err := p.prg.Eval(l.env.UnknownVars())
+	if err != nil {
+		return false, false
+	}
+	b, ok := out.(types.Bool)
+	return bool(b), ok
+}

@@ -1,10 +1,15 @@
 package playbook
 
 import (
+	"cmp"
+	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/fault"
 )
 
 // A Match says that a playbook wants to run, or that it could not be asked.
@@ -12,18 +17,18 @@ type Match struct {
 	Ref     Ref
 	Mode    Mode
 	OnceKey string        // once_per: no second run with it inside Window; never empty when Window is positive
-	Window  time.Duration // 0: as often as it matches
+	Window  time.Duration // 0: as often as it matches, such as when a person asks
 	Settle  time.Duration // how long to wait for sibling signals before planning; 0: plan at once
 	// Err says why the trigger could not be evaluated: a fact it needs is unknown,
-	// or it cost too much. The playbook does not run; it is a fault of the
-	// playbook's health for somebody to see, never swallowed.
+	// or it cost too much. Its kind is fault.Held. The playbook does not run; it is
+	// a fault of the playbook's health for somebody to see, never swallowed.
 	Err error
 }
 
 // A Requirement is what a playbook's actions need to be granted.
 type Requirement struct {
 	Playbook       string
-	Permissions    []string // application permissions, sorted
+	Permissions    []string // application permissions, undo included, sorted
 	DirectoryRoles []string // what the app must hold to act on administrators, sorted
 }
 
@@ -33,14 +38,57 @@ type Library struct {
 	playbooks []*Playbook // sorted by id
 	byID      map[string]*Playbook
 	cat       *action.Catalogue
+	catalogue string // its version
 }
 
 // Load reads every .yaml and .yml file under fsys. It returns all problems of
-// all files at once, and then no library: nothing is half-applied.
-func Load(fsys fs.FS, cat *action.Catalogue) (*Library, []Problem) { return &Library{cat: cat}, nil }
+// all files at once, sorted by place, and then no library: nothing is
+// half-applied. No file at all makes an empty library.
+func Load(fsys fs.FS, cat *action.Catalogue) (*Library, []Problem) {
+	lang, err := newLanguage()
+	if err != nil {
+		return nil, []Problem{{File: ".", Text: err.Error()}}
+	}
+	l := &Library{byID: map[string]*Playbook{}, cat: cat, catalogue: cat.Version()}
+	var problems []Problem
+	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			problems = append(problems, Problem{File: name, Text: err.Error()})
+			return nil
+		}
+		if ext := path.Ext(name); d.IsDir() || ext != ".yaml" && ext != ".yml" {
+			return nil
+		}
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			problems = append(problems, Problem{File: name, Text: err.Error()})
+			return nil
+		}
+		p, found := parse(name, text, cat, lang)
+		problems = append(problems, found...)
+		if p == nil {
+			return nil
+		}
+		if first, taken := l.byID[p.Ref.ID]; taken {
+			problems = append(problems, Problem{File: name, Text: fmt.Sprintf("the id %s is taken by %s", p.Ref.ID, first.File)})
+			return nil
+		}
+		l.byID[p.Ref.ID] = p
+		l.playbooks = append(l.playbooks, p)
+		return nil
+	})
+	if err != nil {
+		problems = append(problems, Problem{File: ".", Text: err.Error()})
+	}
+	if len(problems) > 0 {
+		return nil, sortProblems(problems)
+	}
+	slices.SortFunc(l.playbooks, func(a, b *Playbook) int { return cmp.Compare(a.Ref.ID, b.Ref.ID) })
+	return l, nil
+}
 
 // Playbooks returns the playbooks sorted by id.
-func (l *Library) Playbooks() []*Playbook { return l.playbooks }
+func (l *Library) Playbooks() []*Playbook { return slices.Clone(l.playbooks) }
 
 // Find returns the playbook with the id, and whether there is one.
 func (l *Library) Find(id string) (*Playbook, bool) {
@@ -49,15 +97,84 @@ func (l *Library) Find(id string) (*Playbook, bool) {
 }
 
 // Requires returns what each playbook needs to be granted, sorted by id.
-func (l *Library) Requires() []Requirement { return nil }
+func (l *Library) Requires() []Requirement {
+	var out []Requirement
+	for _, p := range l.playbooks {
+		req := Requirement{Playbook: p.Ref.ID}
+		add := func(s action.Spec) {
+			req.Permissions = append(req.Permissions, s.Permissions...)
+			if s.DirectoryRole != "" {
+				req.DirectoryRoles = append(req.DirectoryRoles, s.DirectoryRole)
+			}
+		}
+		for _, s := range p.Steps {
+			for _, spec := range s.specs {
+				add(spec)
+				if undo, err := l.cat.Type(spec.Undo); spec.Undo != "" && err == nil {
+					add(undo.Spec())
+				}
+			}
+		}
+		slices.Sort(req.Permissions)
+		slices.Sort(req.DirectoryRoles)
+		req.Permissions = slices.Compact(req.Permissions)
+		req.DirectoryRoles = slices.Compact(req.DirectoryRoles)
+		out = append(out, req)
+	}
+	return out
+}
 
 // Match returns the playbooks whose trigger names something of in.On and holds,
 // and those whose trigger could not be evaluated (Err), sorted by id.
-func (l *Library) Match(in Input) []Match { return nil }
+func (l *Library) Match(in Input) []Match {
+	var out []Match
+	var f *facts
+	for _, p := range l.playbooks {
+		if !slices.ContainsFunc(p.Trigger.On, func(on string) bool { return slices.Contains(in.On, on) }) {
+			continue
+		}
+		m := Match{Ref: p.Ref, Mode: p.Mode, Settle: p.Trigger.Settle, Window: p.Trigger.Window}
+		if f == nil {
+			var err error
+			if f, err = factsOf(in); err != nil {
+				m.Err = err
+				out = append(out, m)
+				continue
+			}
+		}
+		if holds := m.ask(p, f, in); holds || m.Err != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
 
-// Plan makes the plan of ref for in.Identity. The trigger is not asked again: a
-// person may plan any playbook on anybody. A ref without a hash means the
-// library's version of that id; one with a hash that is not the library's returns
-// fault.Conflict, an unheard-of id fault.NotFound. That something must not or
-// cannot be done is not an error but the plan's Refused, Held, or a step's Held.
-func (l *Library) Plan(ref Ref, in Input) (Plan, error) { return Plan{}, nil }
+// ask evaluates the trigger of p and fills in what once_per says.
+func (m *Match) ask(p *Playbook, f *facts, in Input) bool {
+	if p.Trigger.when != nil {
+		holds, err := p.Trigger.when.bool(f)
+		if err != nil {
+			m.Err = fmt.Errorf("playbook %s: trigger: %w", p.Ref.ID, err)
+			return false
+		}
+		if !holds {
+			return false
+		}
+	}
+	if len(in.On) == 1 && in.On[0] == OnManual {
+		m.Window = 0 // a person who asks twice wants it twice
+	}
+	if m.Window == 0 {
+		return true
+	}
+	key, err := p.Trigger.key.string(f)
+	if err == nil && key == "" {
+		err = fault.Errorf(fault.Held, "%q gave an empty key", p.Trigger.OnceKey)
+	}
+	if err != nil {
+		m.Err = fmt.Errorf("playbook %s: once_per: %w", p.Ref.ID, err)
+		return false
+	}
+	m.OnceKey = key
+	return true
+}

@@ -3,6 +3,8 @@ package playbook
 import (
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -78,4 +80,9 @@ type StepRule struct {
 
 	line, column int
 	cond         *program
+	sameAs       string
+	specs        []action.Spec // what it may turn out to be
+
+	node   *yaml.Node // while it is read
+	fields map[string]*yaml.Node
 }

@@ -1,0 +1,273 @@
+package playbook
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// DefaultExpiry is how long the default approval waits for an answer.
+const DefaultExpiry = 30 * time.Minute
+
+// Plan makes the plan of ref for in.Identity. The trigger is not asked again: a
+// person may plan any playbook on anybody. A ref without a hash means the
+// library's version of that id; one with a hash that is not the library's returns
+// fault.Conflict, an unheard-of id fault.NotFound, an input of two tenants
+// fault.Invalid. That something must not or cannot be done is not an error but
+// the plan's Refused or Held (then it has no steps), or a step's Skip or Held.
+//
+// A step without an approval of its own asks the playbook's owner group, one
+// person, within DefaultExpiry, when the identity is privileged or the step gives
+// access back; else it needs none.
+//
+// The same Input gives the same plan, whatever the order of its slices.
+func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
+	p, ok := l.byID[ref.ID]
+	switch {
+	case !ok:
+		return Plan{}, fault.Errorf(fault.NotFound, "no playbook %q; there are %s", ref.ID, strings.Join(slices.Sorted(maps.Keys(l.byID)), ", "))
+	case ref.Hash != "" && ref.Hash != p.Ref.Hash:
+		return Plan{}, fault.Errorf(fault.Conflict, "playbook %s changed since: asked for version %s, there is %s (or its text differs)", ref.ID, ref.Version, p.Ref.Version)
+	case in.Identity.Tenant != "" && in.Identity.Tenant != in.Tenant:
+		return Plan{}, fault.Errorf(fault.Invalid, "identity %s is of tenant %s, not %s", in.Identity.ID, in.Identity.Tenant, in.Tenant)
+	}
+	f, err := factsOf(in)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{
+		Playbook: p.Ref, Title: p.Title, Mode: p.Mode, Catalogue: l.catalogue,
+		Tenant: in.Tenant, Identity: in.Identity.ID,
+		Name: in.Identity.Name, Score: in.Assessment.Score, Level: in.Assessment.Level,
+		Reasons: slices.Clone(in.Assessment.Reasons), MadeAt: in.Now,
+	}
+	plan.Refused, plan.Held = stop(p, in, f)
+	if plan.Refused == "" && plan.Held == "" {
+		for i := range p.Steps {
+			step, err := l.step(p, &p.Steps[i], in, f)
+			if err != nil {
+				return Plan{}, err
+			}
+			plan.Steps = append(plan.Steps, step)
+		}
+		plan.Cost = l.cost(plan.Steps)
+	}
+	plan.Hash, err = plan.digest()
+	return plan, err
+}
+
+// stop says why nothing may be done at all, or nothing for now. A refusal wins
+// over a hold, because a hold is asked again.
+func stop(p *Playbook, in Input, f *facts) (refused, held string) {
+	switch {
+	case in.Protection.Unknown:
+		held = "protected until it is known not to be: " + strings.Join(in.Protection.Reasons, "; ")
+	case in.Protection.Protected():
+		return "protected: " + strings.Join(in.Protection.Reasons, "; "), ""
+	}
+	hold := func(text string) { held = cmp.Or(held, text) }
+	if len(in.Identity.Accounts) == 0 {
+		hold("no account of it is known")
+	}
+	if in.Identity.Kind == identity.KindUnknown || in.Identity.Kind == "" {
+		hold("what kind of identity it is is not known yet: no directory has been asked successfully")
+	}
+	for _, g := range p.Guards.Refuse {
+		refuses, err := g.when.bool(f)
+		switch {
+		case err != nil:
+			hold(fmt.Sprintf("the guard %q could not be decided: %v", g.Why, err))
+		case refuses:
+			return g.Why, ""
+		}
+	}
+	return "", held
+}
+
+// step binds one step to an account.
+func (l *Library) step(p *Playbook, s *StepRule, in Input, f *facts) (Step, error) {
+	out := Step{
+		ID: s.ID, Title: s.Title, Uses: s.Uses, Params: maps.Clone(s.With),
+		After: s.After, OnError: s.OnError, Contains: s.Contains, Within: s.Within,
+	}
+	spec, account, held := l.target(s, in)
+	out.Account, out.Held = account, held
+	title := string(s.Uses)
+	if route, ok := l.cat.Route(s.Uses); ok {
+		title = cmp.Or(route.Title, title)
+		out.Route, _ = in.Identity.Authority()
+	}
+	if spec != nil {
+		l.describe(&out, *spec, in)
+		title = cmp.Or(spec.Title, title)
+	} else {
+		out.Change = fmt.Sprintf("%s: %s", name(in.Identity, account), title)
+	}
+	out.Title = cmp.Or(s.Title, title)
+	out.Approval = rule(p, s, out.Effect, in)
+	if s.cond == nil {
+		return out, nil
+	}
+	switch holds, err := s.cond.bool(f); {
+	case err != nil:
+		out.Held = cmp.Or(out.Held, "its condition could not be decided: "+err.Error())
+	case !holds:
+		out.Skip, out.Held = fmt.Sprintf("not called for: %s is false", s.If), ""
+	}
+	return out, nil
+}
+
+// target picks the concrete action and the account. held says why there is none,
+// or why it cannot be done to this account; spec may be known even then.
+func (l *Library) target(s *StepRule, in Input) (spec *action.Spec, account identity.Ref, held string) {
+	name, provider := s.Uses, identity.Provider("")
+	if route, ok := l.cat.Route(s.Uses); ok {
+		authority, known := in.Identity.Authority()
+		if !known {
+			return nil, firstRef(in.Identity), "which directory is the authority is not known: whether the account is synced from Active Directory has not been read"
+		}
+		account = refIn(in.Identity, authority)
+		t, err := l.cat.Type(route.To[authority])
+		if err != nil || !slices.Contains(in.Connected, authority) {
+			return nil, account, directoryName(authority) + " not connected"
+		}
+		name, provider = t.Spec().Name, authority
+	}
+	t, err := l.cat.Type(name)
+	if err != nil { // checked when the playbook was loaded, against this catalogue
+		return nil, firstRef(in.Identity), err.Error()
+	}
+	sp := t.Spec()
+	provider = cmp.Or(provider, sp.Provider)
+	account = refIn(in.Identity, provider)
+	return &sp, account, unfit(sp, provider, in)
+}
+
+// unfit says why the action cannot be done to the identity's account in the
+// directory p, in words; "" when it can.
+func unfit(spec action.Spec, p identity.Provider, in Input) string {
+	i := in.Identity
+	a, has := i.Account(p)
+	if deleted(a) {
+		return fmt.Sprintf("the account was deleted in %s: nothing can be changed there any more", directoryName(p))
+	}
+	if !slices.Contains(in.Connected, p) {
+		return directoryName(p) + " not connected"
+	}
+	switch {
+	case !has:
+		return "no account in " + directoryName(p) + " is known"
+	case a.Key() == "":
+		return "the account's own id in " + directoryName(p) + " is not known"
+	case forPeople(spec.Name) && (i.Kind == identity.KindWorkload || a.Kind == identity.KindWorkload):
+		return "no action for workloads yet"
+	case forPeople(spec.Name) && (i.Kind == identity.KindAgent || a.Kind == identity.KindAgent):
+		return "no action for agents yet"
+	case forPeople(spec.Name) && (i.Kind == identity.KindComputer || a.Kind == identity.KindComputer):
+		return "no action for computers yet"
+	case spec.Effect == action.EffectCredential && guest(i, a):
+		return "a guest: its credentials are kept by its home tenant and cannot be changed here"
+	case spec.Effect == action.EffectCredential && len(in.Assessment.Causes) > 0 && !fits(spec, in.Assessment.Causes):
+		return fmt.Sprintf("it does not fit the cause: the signals say %s, and this is a remedy for %s", joinCauses(in.Assessment.Causes), joinCauses(spec.Remedies))
+	}
+	return ""
+}
+
+// forPeople reports whether the action's name says that it is done to a user
+// account.
+func forPeople(n action.Name) bool { return strings.Contains(string(n), ".user.") }
+
+func deleted(a identity.Account) bool { return a.Facts.Found != nil && !*a.Facts.Found }
+
+func guest(i identity.Identity, a identity.Account) bool {
+	return i.Kind == identity.KindGuest || a.Kind == identity.KindGuest || strings.EqualFold(a.Facts.UserType, "Guest")
+}
+
+// refIn is the identity's account in p, or else the best it has.
+func refIn(i identity.Identity, p identity.Provider) identity.Ref {
+	if a, ok := i.Account(p); ok {
+		return a.Ref
+	}
+	return firstRef(i)
+}
+
+func firstRef(i identity.Identity) identity.Ref {
+	if len(i.Accounts) == 0 {
+		return identity.Ref{}
+	}
+	return slices.MinFunc(i.Accounts, func(a, b identity.Account) int {
+		return cmp.Or(-cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Key(), b.Key()))
+	}).Ref
+}
+
+func name(i identity.Identity, account identity.Ref) string { return cmp.Or(i.Name, account.Name()) }
+
+// describe fills in what the action says of itself.
+func (l *Library) describe(out *Step, spec action.Spec, in Input) {
+	out.Action, out.Route = spec.Name, spec.Provider
+	out.Permissions = slices.Clone(spec.Permissions)
+	out.Effect, out.Undo, out.Irreversible, out.Limits = spec.Effect, spec.Undo, spec.Irreversible, spec.Limits
+	out.Within = cmp.Or(out.Within, spec.Within)
+	out.Verify = fmt.Sprintf("read back from %s within %s; accepted alone does not count", directoryName(spec.Provider), out.Within)
+	out.Change = fmt.Sprintf("%s: %s", name(in.Identity, out.Account), cmp.Or(spec.Summary, spec.Title))
+	params := map[string]any{}
+	for _, p := range spec.Params {
+		if v, ok := out.Params[p.Name]; ok {
+			params[p.Name] = v
+		} else if p.Default != nil {
+			params[p.Name] = p.Default
+		}
+	}
+	if out.Params = params; len(params) == 0 {
+		out.Params = nil
+	}
+}
+
+// rule is the approval a step needs. Privilege that is not known counts as
+// privilege.
+func rule(p *Playbook, s *StepRule, effect action.Effect, in Input) *approval.Rule {
+	if s.Approval != nil {
+		r := *s.Approval
+		r.From = slices.Clone(r.From)
+		return &r
+	}
+	privileged, known := in.Identity.Privileged()
+	if known && !privileged && effect != action.EffectRelease {
+		return nil
+	}
+	return &approval.Rule{Mode: approval.Before, From: []string{p.Owner}, Quorum: 1, Expires: DefaultExpiry, OnExpiry: approval.ExpiryEscalate}
+}
+
+// cost counts the requests that the steps send at the least: one to look, one to
+// act, one to read back. Waiting for an effect to show reads again.
+func (l *Library) cost(steps []Step) map[action.Bucket]int {
+	out := map[action.Bucket]int{}
+	for _, s := range steps {
+		if s.Skip != "" || s.Held != "" {
+			continue
+		}
+		t, err := l.cat.Type(s.Action)
+		if err != nil {
+			continue // a step that is neither skipped nor held has its action from this catalogue
+		}
+		bucket, reads := t.Spec().Bucket, action.BucketDirectoryRead
+		if bucket == action.BucketIdentityProtection {
+			reads = bucket
+		}
+		out[bucket]++
+		out[reads] += 2
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
