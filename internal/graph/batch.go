@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,18 +50,11 @@ type BatchResult struct {
 // Parts is empty, and the kind is Unknown if any of them writes and may have
 // been carried out. Otherwise each part has its own.
 func (c *Client) Batch(ctx context.Context, parts []Part) (BatchResult, error) {
-	return c.batch(ctx, parts, Request{})
-}
-
-func (c *Client) batch(ctx context.Context, parts []Part, whole Request) (BatchResult, error) {
-	parts = numbered(parts)
+	parts = c.numbered(parts)
 	if err := checkParts(parts); err != nil {
 		return BatchResult{}, &Error{Method: http.MethodPost, Path: "/$batch", Kind: fault.Invalid, Err: err}
 	}
-	r := Request{
-		Method: http.MethodPost, Path: "/$batch", Beta: parts[0].Beta, ReadOnly: true,
-		Timeout: whole.Timeout, MaxBody: whole.MaxBody, ClientRequestID: whole.ClientRequestID,
-	}
+	r := Request{Method: http.MethodPost, Path: "/$batch", Beta: parts[0].Beta, ReadOnly: true}
 	var body struct {
 		Requests []wirePart `json:"requests"`
 	}
@@ -70,11 +64,8 @@ func (c *Client) batch(ctx context.Context, parts []Part, whole Request) (BatchR
 		if err != nil {
 			return BatchResult{}, fmt.Errorf("part %s: %w", clean(p.ID, 60), err)
 		}
-		if p.ClientRequestID == "" {
-			parts[i].ClientRequestID = c.o.NewID()
-		}
 		urls[i] = u
-		body.Requests = append(body.Requests, wire(parts[i], u))
+		body.Requests = append(body.Requests, wire(p, u))
 		r.ReadOnly = r.ReadOnly && !p.write()
 		r.Secrets = append(r.Secrets, p.Secrets...)
 	}
@@ -88,10 +79,14 @@ func (c *Client) batch(ctx context.Context, parts []Part, whole Request) (BatchR
 		return BatchResult{Response: a.Response}, err
 	}
 	answers, bad := a.parts()
-	if bad != nil || a.Status != http.StatusOK && a.Status != http.StatusFailedDependency {
-		// Not an envelope: whatever it is, it is about the whole.
+	// The outer status is 200, or 424 when parts were throttled (two pages of
+	// Microsoft's differ); what counts is whether there are parts to read.
+	if bad != nil || len(answers) == 0 {
 		if err := c.judge(r, u, a); err != nil {
 			return BatchResult{Response: a.Response}, err
+		}
+		if bad == nil {
+			bad = errors.New(`its "responses" are empty`)
 		}
 		kind := fault.Unavailable
 		if r.write() {
@@ -183,8 +178,7 @@ func (c *Client) part(p Part, u *url.URL, w wireAnswer, whole answer) PartResult
 			h.Set(name, string(v)) // Set writes the canonical case, whichever came
 		}
 	}
-	status := 0
-	fmt.Sscanf(string(w.Status), "%3d", &status)
+	status, _ := strconv.Atoi(string(w.Status)) // 0 is no status, below
 	a := answer{header: h, token: whole.token, Response: Response{
 		Status:          status,
 		RequestID:       clean(h.Get("request-id"), 128),
@@ -224,12 +218,15 @@ func unanswered(p Part, u *url.URL, whole answer) PartResult {
 	}}
 }
 
-// numbered is a copy of parts in which each has an id.
-func numbered(parts []Part) []Part {
+// numbered is a copy of parts in which each has its ids.
+func (c *Client) numbered(parts []Part) []Part {
 	out := make([]Part, len(parts))
 	for i, p := range parts {
 		if p.ID == "" {
-			p.ID = fmt.Sprint(i + 1)
+			p.ID = strconv.Itoa(i + 1)
+		}
+		if p.ClientRequestID == "" {
+			p.ClientRequestID = c.o.NewID()
 		}
 		out[i] = p
 	}
@@ -274,7 +271,7 @@ type Resend struct {
 // that may have taken effect are never sent again. What is still refused when
 // the times or the wait are used up keeps its error.
 func (c *Client) BatchResend(ctx context.Context, parts []Part, s Resend) (BatchResult, error) {
-	parts = numbered(parts)
+	parts = c.numbered(parts)
 	out, err := c.Batch(ctx, parts)
 	if err != nil {
 		return out, err

@@ -92,6 +92,15 @@ func New(o Options) (*Client, error) {
 	return &Client{base: base, o: o}, nil
 }
 
+// String names the client by its host; tokens stay out of every format.
+func (c *Client) String() string { return "graph client of " + c.base.Host }
+
+// Format is String for every verb.
+func (c *Client) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// LogValue is String for log/slog.
+func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // ObjectURL returns the absolute v1.0 URL of a directory object, as a
 // members/$ref body names it in "@odata.id".
 func (c *Client) ObjectURL(id string) string {

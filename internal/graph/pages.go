@@ -192,10 +192,10 @@ func (c *Client) link(r Request, s string) (*url.URL, error) {
 func decodePage[T any](c *Client, r Request, u *url.URL, res Response) (Page[T], error) {
 	page := Page[T]{Response: res, Count: -1}
 	var w struct {
-		Value     *json.RawMessage `json:"value"`
-		NextLink  string           `json:"@odata.nextLink"`
-		DeltaLink string           `json:"@odata.deltaLink"`
-		Count     *int64           `json:"@odata.count"`
+		Value     json.RawMessage `json:"value"` // null is an empty page, absent is no page
+		NextLink  string          `json:"@odata.nextLink"`
+		DeltaLink string          `json:"@odata.deltaLink"`
+		Count     *int64          `json:"@odata.count"`
 	}
 	bad := func(err error) (Page[T], error) {
 		return page, &Error{
@@ -206,11 +206,11 @@ func decodePage[T any](c *Client, r Request, u *url.URL, res Response) (Page[T],
 	if err := json.Unmarshal(res.Body, &w); err != nil {
 		return bad(err)
 	}
-	if w.Value == nil {
+	if len(w.Value) == 0 {
 		return bad(errors.New(`it has no "value"`))
 	}
 	var raws []json.RawMessage
-	if err := json.Unmarshal(*w.Value, &raws); err != nil {
+	if err := json.Unmarshal(w.Value, &raws); err != nil {
 		return bad(errors.New(`its "value" is not a list`))
 	}
 	if w.Count != nil {

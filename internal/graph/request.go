@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -177,7 +178,10 @@ func (c *Client) exchange(ctx context.Context, r Request, u *url.URL) (answer, e
 	}
 	a.token = token
 
-	ctx, sent := watch(ctx)
+	if ctx.Err() != nil {
+		return fail(fault.Unavailable, fmt.Errorf("not sent: %w", context.Cause(ctx)))
+	}
+	ctx, sent := watch(ctx, c.o.Transport)
 	req, err := http.NewRequestWithContext(ctx, r.method(), u.String(), body)
 	if err != nil {
 		return fail(fault.Invalid, err)

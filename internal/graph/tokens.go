@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -38,8 +37,8 @@ const (
 
 // tokens is a TokenSource over Microsoft's identity library. The library keeps
 // tokens too, but cannot be told to drop one, and reads a secret or certificate
-// only once; so the current token is kept here, and the credential is made anew
-// when its material has changed or its token was refused.
+// only once. So the current token is kept here and every sign-in, about one an
+// hour, makes a fresh credential from what is on disk then.
 type tokens struct {
 	cfg   Config
 	scope string
@@ -47,11 +46,7 @@ type tokens struct {
 	via   *signInTransport
 	opts  azcore.ClientOptions
 
-	turn chan struct{} // holds one item while somebody fetches; guards cred and material
-
-	cred     azcore.TokenCredential
-	material [sha256.Size]byte // what cred was made from
-	certEnds time.Time         // end of the certificate; zero for other credentials
+	turn chan struct{} // holds one item while somebody signs in
 
 	mu   sync.Mutex // guards what follows; never held during I/O
 	held heldToken
@@ -128,6 +123,9 @@ func (t *tokens) Token(ctx context.Context) (string, error) {
 	if v, ok := t.current(lastUse); ok {
 		return v, nil
 	}
+	if err == nil {
+		err = fault.Errorf(fault.Unavailable, "sign in: the token given has already ended: check this machine's clock")
+	}
 	return "", err
 }
 
@@ -146,20 +144,20 @@ func (t *tokens) current(margin time.Duration) (string, bool) {
 	return t.held.value, now.Before(t.held.end.Add(-margin))
 }
 
-// Drop forgets the token; the library's copy goes with the credential.
+// Drop forgets the token. A managed identity's machine keeps its own copy and
+// would give the same one again.
 func (t *tokens) Drop(token string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.held.value == token {
 		t.held = heldToken{}
 	}
-	return true
+	return t.cfg.Credential.ManagedIdentity == ""
 }
 
 // fetch signs in and keeps the token. The caller has the turn.
 func (t *tokens) fetch(ctx context.Context) error {
 	t.mu.Lock()
-	dropped := t.held.value == ""
 	rest := t.rest
 	t.mu.Unlock()
 
@@ -171,20 +169,16 @@ func (t *tokens) fetch(ctx context.Context) error {
 	if rest.err != nil && now.Before(rest.until) && rest.of == m.sum {
 		return rest.err
 	}
-	// After a refused token the library would give the same one again.
-	if t.cred == nil || m.sum != t.material || dropped {
-		cred, ends, err := t.newCredential(m)
-		if err != nil {
-			return err
-		}
-		t.cred, t.material, t.certEnds = cred, m.sum, ends
+	cred, ends, err := t.newCredential(m)
+	if err != nil {
+		return err
 	}
-	if !t.certEnds.IsZero() && now.After(t.certEnds) {
+	if !ends.IsZero() && now.After(ends) {
 		return fault.Errorf(fault.Denied, "sign in: the certificate in %s ended on %s: put a new one there and register it with the app",
-			t.cfg.Credential.CertificateFile, t.certEnds.UTC().Format(time.DateOnly))
+			t.cfg.Credential.CertificateFile, ends.UTC().Format(time.DateOnly))
 	}
 	t.via.take()
-	at, err := t.cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{t.scope}})
+	at, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{t.scope}})
 	if err != nil {
 		err = explain(t.via.take(), err, t.cfg, now, m.hidden)
 		if ctx.Err() == nil { // the caller's impatience is nobody else's failure
@@ -197,9 +191,10 @@ func (t *tokens) fetch(ctx context.Context) error {
 	if at.Token == "" || strings.ContainsFunc(at.Token, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return fault.Errorf(fault.Unavailable, "sign in: the answer contains no usable token")
 	}
-	life := at.ExpiresOn.Sub(now)
+	life := time.Until(at.ExpiresOn) // the library counted from the real clock
+	end := now.Add(life)
 	t.mu.Lock()
-	t.held = heldToken{value: at.Token, end: at.ExpiresOn, renew: at.ExpiresOn.Add(-min(renewBefore, life/4))}
+	t.held = heldToken{value: at.Token, end: end, renew: end.Add(-min(renewBefore, life/4))}
 	t.rest = failure{}
 	t.mu.Unlock()
 	return nil
@@ -275,7 +270,7 @@ func (t *tokens) newCredential(m material) (azcore.TokenCredential, time.Time, e
 				"sign in: credential.certificate_file: %s: %w; it must hold the certificate and its RSA private key, as unencrypted PEM, or as PKCS #12 with the older (3DES, SHA-1) encryption",
 				c.Credential.CertificateFile, hide(perr, m.hidden))
 		}
-		ends = lastEnd(certs)
+		ends = certs[0].NotAfter // the first one signs
 		cred, err = azidentity.NewClientCertificateCredential(c.TenantID, c.ClientID, certs, key,
 			&azidentity.ClientCertificateCredentialOptions{ClientOptions: t.opts, DisableInstanceDiscovery: own})
 	case c.Credential.FederatedTokenFile != "":
@@ -298,14 +293,6 @@ func (t *tokens) newCredential(m material) (azcore.TokenCredential, time.Time, e
 		return nil, ends, fault.Errorf(fault.Invalid, "sign in: credential: %w", hide(err, m.hidden))
 	}
 	return cred, ends, nil
-}
-
-// lastEnd returns when the certificate that signs, the first, ends.
-func lastEnd(certs []*x509.Certificate) time.Time {
-	if len(certs) == 0 {
-		return time.Time{}
-	}
-	return certs[0].NotAfter
 }
 
 func readFile(path string) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
 	"syscall"
@@ -13,13 +14,16 @@ import (
 // sent follows one request on its way out, to tell a request that was never
 // sent from one that may have been.
 type sent struct {
-	traced    atomic.Bool // the transport looked for a connection, so it reports
+	traced    atomic.Bool // the transport reports what it does
 	connected atomic.Bool // it got one: from here on bytes may leave at any time
 }
 
-// watch returns a context that reports to the returned sent.
-func watch(ctx context.Context) (context.Context, *sent) {
+// watch returns a context that reports to the returned sent what rt does.
+func watch(ctx context.Context, rt http.RoundTripper) (context.Context, *sent) {
 	s := &sent{}
+	if _, ok := rt.(*http.Transport); ok {
+		s.traced.Store(true) // if it did not even look for a connection, nothing was sent
+	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) {
 			// net/http looks for a second connection only when nothing was
