@@ -1,0 +1,217 @@
+package graphsim_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/seed-f47efad2/cordon/lab/world"
+)
+
+// contract loads Microsoft's description of Graph v1.0.
+func contract(t *testing.T) (*openapi3.T, routers.Router) {
+	t.Helper()
+	shared := os.Getenv("CORDON_SHARED")
+	if shared == "" {
+		t.Skip("CORDON_SHARED is not set")
+	}
+	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(shared, "contract", "graph-v1.0-subset.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Servers = openapi3.Servers{{URL: host + "/v1.0"}}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, router
+}
+
+// checked sends a request and validates both directions against the contract.
+func (d *desk) checked(router routers.Router, method, path string, body any) map[string]any {
+	d.t.Helper()
+	var raw []byte
+	if body != nil {
+		var err error
+		if raw, err = json.Marshal(body); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	res, err := d.send(method, path, body, "Prefer", "include-unknown-enum-members", "ConsistencyLevel", "eventual")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	out, err := io.ReadAll(res.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req := res.Request.Clone(d.t.Context())
+	req.Body = io.NopCloser(bytes.NewReader(raw))
+	route, params, err := router.FindRoute(req)
+	if err != nil {
+		d.t.Errorf("%s %s is not in the contract: %v", method, path, err)
+		return nil
+	}
+	in := &openapi3filter.RequestValidationInput{
+		Request: req, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	if err := openapi3filter.ValidateRequest(d.t.Context(), in); err != nil {
+		d.t.Errorf("%s %s: request: %v", method, path, err)
+	}
+	if res.StatusCode == http.StatusOK && strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+		// The contract names the media type without parameters.
+		res.Header.Set("Content-Type", "application/json")
+	}
+	err = openapi3filter.ValidateResponse(d.t.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Body: io.NopCloser(bytes.NewReader(out)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	})
+	if err != nil {
+		d.t.Errorf("%s %s: %d does not fit the contract: %.1500s", method, path, res.StatusCode, err)
+	}
+	if res.StatusCode >= 400 {
+		d.t.Errorf("%s %s: %d %.300s", method, path, res.StatusCode, out)
+	}
+	var m map[string]any
+	if len(out) > 0 && json.Unmarshal(out, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// Everything the tenant sends fits Microsoft's contract: every collection,
+// every member of it, every relation, every action.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	_, router := contract(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := unlimited()
+		app := responder()
+		app.Roles = append(app.Roles, "Directory.Read.All", "Application.ReadWrite.All", "Device.ReadWrite.All", "Policy.ReadWrite.ConditionalAccess",
+			"UserAuthenticationMethod.ReadWrite.All", "RoleAssignmentSchedule.Read.Directory", "RoleEligibilitySchedule.Read.Directory")
+		o.Apps = append(o.Apps, app)
+		d := newDesk(t, o)
+		who := d.member(0)
+		story(d, who)
+		d.checked(router, "PATCH", "/users/"+d.member(7).UserID, map[string]any{"accountEnabled": false})
+		time.Sleep(time.Minute)
+
+		first := func(path string) string {
+			t.Helper()
+			body := d.checked(router, "GET", path, nil)
+			list := values(body)
+			if len(list) == 0 {
+				t.Errorf("GET %s: nothing to check", path)
+				return ""
+			}
+			id, _ := list[0]["id"].(string)
+			return id
+		}
+		for _, path := range []string{
+			"/identityProtection/riskDetections", "/identityProtection/riskyUsers", "/identityProtection/riskyServicePrincipals",
+			"/identityProtection/servicePrincipalRiskDetections", "/auditLogs/signIns", "/auditLogs/directoryAudits",
+			"/reports/authenticationMethods/userRegistrationDetails", "/security/alerts_v2", "/security/incidents",
+			"/security/identities/sensors", "/security/identities/identityAccounts", "/users", "/groups", "/devices",
+			"/servicePrincipals", "/applications", "/identity/conditionalAccess/policies", "/identity/conditionalAccess/namedLocations",
+			"/roleManagement/directory/roleAssignments", "/oauth2PermissionGrants",
+		} {
+			if id := first(path); id != "" {
+				d.checked(router, "GET", path+"/"+id, nil)
+			}
+		}
+		role := first("/directoryRoles")
+		for _, path := range []string{
+			"/organization", "/roleManagement/directory/roleDefinitions", "/roleManagement/directory/roleAssignmentScheduleInstances?$expand=principal,roleDefinition",
+			"/roleManagement/directory/roleEligibilityScheduleInstances", "/security/identities/healthIssues", "/directoryRoles/" + role + "/members",
+			"/users/delta", "/groups/delta", "/security/incidents?$expand=alerts",
+			"/users?$select=id,accountEnabled,userType,onPremisesSyncEnabled,signInActivity,lastPasswordChangeDateTime,signInSessionsValidFromDateTime,securityIdentifier&$top=999",
+			"/identityProtection/riskyUsers/" + who.UserID + "/history",
+		} {
+			first(path)
+		}
+		for _, rel := range []string{"memberOf", "transitiveMemberOf", "registeredDevices", "ownedDevices", "appRoleAssignments", "oauth2PermissionGrants", "authentication/methods", "authentication/passwordMethods", "authentication/phoneMethods"} {
+			d.checked(router, "GET", "/users/"+who.UserID+"/"+rel, nil)
+		}
+		sp := first("/servicePrincipals?$filter=appId eq '" + clientID + "'")
+		first("/servicePrincipals/" + sp + "/appRoleAssignments")
+		group := first("/groups")
+		d.checked(router, "GET", "/groups/"+group+"/members", nil)
+		d.checked(router, "GET", "/groups/"+group+"/transitiveMembers", nil)
+
+		actions(d, router, who, group)
+	})
+}
+
+// story makes something of everything happen.
+func story(d *desk, who world.Account) {
+	onPrem := d.pick(world.Pick{Kind: world.KindOnPremisesOnly})
+	sp := d.pick(world.Pick{Kind: world.KindServicePrincipal})
+	for _, e := range []world.Event{
+		{Type: world.EventDetection, User: who.UserID, RiskEventType: "leakedCredentials"},
+		{Type: world.EventDetection, User: who.UserID, RiskEventType: "anonymizedIPAddress", RiskLevel: "medium"},
+		{Type: world.EventSignIn, User: who.UserID},
+		{Type: world.EventServicePrincipalDetection, ServicePrincipal: sp.ServicePrincipalID, RiskEventType: "leakedCredentials", RiskLevel: "high"},
+		{Type: world.EventAlert, User: onPrem.SID, Title: "Suspected DCSync attack (replication of directory services)", Severity: "high"},
+		{Type: world.EventAlert, User: who.UserID, Title: "Suspected identity theft (pass-the-ticket)", Severity: "high"},
+		{Type: world.EventSensor, Sensor: "", Status: "down"},
+	} {
+		if e.Type == world.EventSensor {
+			e.Sensor, _ = d.get("/security/identities/sensors")["value"].([]any)[0].(map[string]any)["displayName"].(string)
+		}
+		d.apply(e)
+	}
+}
+
+func actions(d *desk, router routers.Router, who world.Account, group string) {
+	ids := map[string]any{"userIds": []string{who.UserID}}
+	for _, verdict := range []string{"confirmCompromised", "dismiss", "confirmSafe"} {
+		d.checked(router, "POST", "/identityProtection/riskyUsers/"+verdict, ids)
+	}
+	d.checked(router, "PATCH", "/users/"+who.UserID, map[string]any{"accountEnabled": false})
+	d.checked(router, "PATCH", "/users/"+who.UserID, map[string]any{"passwordProfile": map[string]any{"password": "A-new-value-1!", "forceChangePasswordNextSignIn": true}})
+	d.checked(router, "POST", "/users/"+who.UserID+"/revokeSignInSessions", nil)
+	d.checked(router, "GET", "/security/alerts_v2?$filter=severity eq 'high'&$count=true", nil)
+	alert := values(d.get("/security/alerts_v2"))[0]["id"].(string)
+	d.checked(router, "PATCH", "/security/alerts_v2/"+alert, map[string]any{"status": "inProgress", "assignedTo": "soc@cordon.example"})
+	d.checked(router, "POST", "/security/alerts_v2/"+alert+"/comments", map[string]any{"@odata.type": "microsoft.graph.security.alertComment", "comment": "contained"})
+	incident := values(d.get("/security/incidents"))[0]["id"].(string)
+	d.checked(router, "PATCH", "/security/incidents/"+incident, map[string]any{"status": "resolved", "classification": "truePositive"})
+	d.checked(router, "POST", "/groups/"+group+"/members/$ref", map[string]any{"@odata.id": host + "/v1.0/directoryObjects/" + d.member(5).UserID})
+	d.checked(router, "DELETE", "/groups/"+group+"/members/"+d.member(5).UserID+"/$ref", nil)
+	d.checked(router, "POST", "/directoryObjects/getByIds", map[string]any{"ids": []string{who.UserID, group}})
+	d.checked(router, "POST", "/users/"+who.UserID+"/authentication/temporaryAccessPassMethods", map[string]any{"lifetimeInMinutes": 60, "isUsableOnce": true})
+	location := d.checked(router, "POST", "/identity/conditionalAccess/namedLocations", map[string]any{
+		"@odata.type": "#microsoft.graph.ipNamedLocation", "displayName": "Blocked", "isTrusted": false,
+		"ipRanges": []any{map[string]any{"@odata.type": "#microsoft.graph.iPv4CidrRange", "cidrAddress": "198.51.100.0/24"}},
+	})
+	if id, _ := location["id"].(string); id != "" {
+		d.checked(router, "DELETE", "/identity/conditionalAccess/namedLocations/"+id, nil)
+	}
+	for _, it := range values(d.get("/security/identities/identityAccounts")) {
+		accounts, _ := it["accounts"].([]any)
+		for _, a := range accounts {
+			acc := a.(map[string]any)
+			if acc["identityProvider"] == "activeDirectory" || acc["provider"] == "activeDirectory" {
+				d.checked(router, "POST", "/security/identities/identityAccounts/"+it["id"].(string)+"/invokeAction", map[string]any{
+					"accountId": acc["identifier"], "action": "disable", "identityProvider": "activeDirectory",
+				})
+				return
+			}
+		}
+	}
+	d.t.Error("no identity with an Active Directory account")
+}
