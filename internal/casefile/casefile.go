@@ -66,7 +66,8 @@ type Case struct {
 	FirstSignal time.Time `json:"firstSignal"`
 	LastSignal  time.Time `json:"lastSignal"`
 	OpenedAt    time.Time `json:"openedAt"`
-	ContainedAt time.Time `json:"containedAt,omitzero"`
+	ContainedAt time.Time `json:"containedAt,omitzero"` // latest containment
+	ReopenedAt  time.Time `json:"reopenedAt,omitzero"`  // when risk last returned after one
 	UpdatedAt   time.Time `json:"updatedAt"`
 
 	Reopened int      `json:"reopened,omitempty"` // how often risk returned after containment
@@ -79,10 +80,15 @@ func Begin(i identity.Identity, now time.Time) Case {
 	return Case{Tenant: i.Tenant, Identity: i.ID, Name: i.Name, Status: Open, OpenedAt: now, UpdatedAt: now}
 }
 
-// Absorb returns c with the assessment a, which rests on signals. A signal newer
-// than the containment that raises the level opens it again, with the reason.
-// Absorbing the same twice changes nothing.
+// Absorb returns c with the assessment a, which rests on signals. A contained
+// case is opened again, with the reason, by an open signal of something that
+// happened after the containment, while the level is medium or higher; a
+// source's record of a verdict, our own perhaps, is no such thing. Absorbing the
+// same twice changes nothing, and a closed case stays as it is.
 func (c Case) Absorb(a risk.Assessment, signals []signal.Signal, now time.Time) Case {
+	if c.Status == Closed {
+		return c
+	}
 	before := c
 	c.Signals = len(signals)
 	for _, s := range signals {
@@ -94,13 +100,15 @@ func (c Case) Absorb(a risk.Assessment, signals []signal.Signal, now time.Time) 
 		}
 	}
 	returned := c.Status == Contained && a.Level.Rank() >= signal.LevelMedium.Rank() &&
-		slices.ContainsFunc(signals, func(s signal.Signal) bool { return s.State.Open() && s.At().After(c.ContainedAt) })
+		slices.ContainsFunc(signals, func(s signal.Signal) bool {
+			return s.State.Open() && !s.Feedback() && s.At().After(c.ContainedAt)
+		})
 	c.Level, c.Score = a.Level, a.Score
 	if len(a.Reasons) > 0 {
 		c.Reason = a.Reasons[0].Text
 	}
 	if returned {
-		c.Status, c.Reopened = Open, c.Reopened+1
+		c.Status, c.Reopened, c.ReopenedAt = Open, c.Reopened+1, now
 		c.Waits = fmt.Sprintf("risk returned after the containment of %s", c.ContainedAt.UTC().Format(time.RFC3339))
 	}
 	if c != before {
@@ -115,7 +123,7 @@ func (c Case) Follow(s Status, waits string, now time.Time) Case {
 	if c.Status == Closed || c.Status == s && c.Waits == waits {
 		return c
 	}
-	if s == Contained && c.ContainedAt.IsZero() {
+	if s == Contained && c.Status != Contained {
 		c.ContainedAt = now
 	}
 	c.Status, c.Waits, c.UpdatedAt = s, waits, now

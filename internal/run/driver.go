@@ -1,16 +1,21 @@
 package run
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
-	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
-	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // A Planner knows the playbooks. playbook.Library is one.
@@ -26,6 +31,8 @@ type Planner interface {
 type Catalogue interface {
 	// Type returns the type of that name, or fault.NotFound.
 	Type(n action.Name) (action.Type, error)
+	// Version digests what every action means.
+	Version() string
 }
 
 // A Driver moves runs: it reads rows, feeds them to Run.Apply and writes what
@@ -43,61 +50,322 @@ type Driver struct {
 	// Connected says which directories Cordon can act in; nil means what the
 	// tenant's directory facts say.
 	Connected func(identity.Tenant) []identity.Provider
-	// Nudge is called after a commit that made actions ready to dispatch.
+	// Nudge is called after a commit that may have made actions ready to dispatch.
 	Nudge func(identity.Tenant)
 	Log   *slog.Logger
 }
 
-// A Start asks for a run.
-type Start struct {
-	Match   playbook.Match // what matched; for a person's wish only Ref is needed
-	Case    casefile.ID
-	Input   playbook.Input // from Driver.Input in the same transaction
-	AskedBy access.Actor
-	Trigger string // the signal's ExternalID; "" when none
-}
+// expires is how long a request stands whose rule does not say.
+const expires = 24 * time.Hour
 
-// Begin starts a run inside the caller's transaction, and reports false with the
-// earlier run when the same once_per key ran inside its window. With no settle
-// time the plan is made at once, its approvals are asked and its first actions
-// exist when the transaction commits; the caller then calls Driver.Nudge. A plan
-// that cannot be made holds the run, with the reason; it is no error.
-func (d *Driver) Begin(tx Tx, s Start) (Run, bool, error) { return Run{}, false, nil }
+// dueAtOnce is how many due runs Reconcile asks for at a time, and passes how
+// often: what is left is due a second later still.
+const (
+	dueAtOnce = 200
+	passes    = 10
+)
 
-// BeginUndo starts a run that takes actions back, newest first, for the reason
-// given. An action that cannot be taken back is a skipped step that says why;
-// when that is all of them it returns fault.Conflict. When an undo is verified
-// its original becomes reverted.
-func (d *Driver) BeginUndo(tx Tx, actions []action.Action, by access.Actor, reason string) (Run, error) {
-	return Run{}, nil
-}
-
-// Withdraw cancels the runs of the case that are not over: nothing further
-// starts, and what has not left is cancelled. What has left is followed to its
-// end, and undone only when somebody asks.
-func (d *Driver) Withdraw(tx Tx, t identity.Tenant, c casefile.ID, by access.Actor, reason string) error {
-	return nil
-}
-
-// Again plans anew those runs of the case whose whole plan was held for want of
-// a fact, when the plan is not held any more. It returns the runs it started.
-func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) { return nil, nil }
+// actor is who a run acts as in the trail.
+func actor(r Run) access.Actor { return access.ByPlaybook(r.Playbook.ID) }
 
 // Advance moves one run inside the caller's transaction and returns it as it
 // stands. Whoever changed an approval or an action in tx calls it.
-func (d *Driver) Advance(tx Tx, k Key) (Run, error) { return Run{}, nil }
+func (d *Driver) Advance(tx Tx, k Key) (Run, error) {
+	r, err := tx.Run(k.Tenant, k.ID)
+	if err != nil {
+		return Run{}, fmt.Errorf("advance run %s: %w", k.ID, err)
+	}
+	events, err := d.facts(tx, r)
+	if err != nil {
+		return Run{}, fmt.Errorf("advance run %s: %w", k.ID, err)
+	}
+	return d.move(tx, r, nil, events)
+}
+
+// facts reads the rows a run rests on as events.
+func (d *Driver) facts(tx Tx, r Run) ([]Event, error) {
+	events := []Event{Woke{}}
+	actions, err := tx.ActionsOfRun(r.Tenant, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range actions {
+		events = append(events, ActionSeen{Step: a.Step, Action: a})
+	}
+	for _, s := range r.Steps {
+		if !s.Adopted {
+			continue
+		}
+		a, err := tx.Action(r.Tenant, s.Action)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, ActionSeen{Step: s.ID, Action: a, Adopted: true})
+	}
+	requests, err := tx.ApprovalsOfRun(r.Tenant, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range requests {
+		if q, err = d.tick(tx, r, q); err != nil {
+			return nil, err
+		}
+		events = append(events, ApprovalSeen{q})
+	}
+	return events, nil
+}
+
+// tick lets a pending request run out, or makes it void when its run is over.
+func (d *Driver) tick(tx Tx, r Run, q approval.Request) (approval.Request, error) {
+	was, now := q.State, d.Now()
+	if r.State.Final() {
+		q = q.Withdraw("the run ended: "+string(r.State), now)
+	}
+	if q = q.Tick(now); q.State == was {
+		return q, nil
+	}
+	q, err := tx.PutApproval(q)
+	if err != nil || q.State != approval.Expired {
+		return q, err
+	}
+	return q, tx.Audit(audit.Entry{
+		Tenant: r.Tenant, At: now, Actor: access.BySystem("run"), Kind: audit.ApprovalExpired,
+		Identity: string(r.Identity), Case: string(r.Case), Run: string(r.ID), Approval: string(q.ID),
+		Text: fmt.Sprintf("approval of %s for %s ran out: %s", q.Playbook, q.Name, q.Reason),
+	})
+}
+
+// move applies events and everything that follows from them, and writes the run
+// when it changed. in is what a plan is made from; nil: it is read when needed.
+func (d *Driver) move(tx Tx, r Run, in *playbook.Input, events []Event) (Run, error) {
+	before, now := r, d.Now()
+	for len(events) > 0 {
+		next, effects, err := r.Apply(events[0], now)
+		if err != nil {
+			return Run{}, err
+		}
+		r, events = next, events[1:]
+		for _, e := range effects {
+			more, err := d.perform(tx, &r, in, e)
+			if err != nil {
+				return Run{}, fmt.Errorf("run %s: %w", r.ID, err)
+			}
+			events = append(events, more...)
+		}
+	}
+	if reflect.DeepEqual(before, r) {
+		return r, nil
+	}
+	r, err := tx.PutRun(r)
+	if err != nil {
+		return Run{}, fmt.Errorf("store run: %w", err)
+	}
+	return r, d.follow(tx, r, now)
+}
+
+// perform carries out one effect and returns the events that follow.
+func (d *Driver) perform(tx Tx, r *Run, in *playbook.Input, e Effect) ([]Event, error) {
+	switch e := e.(type) {
+	case MakePlan:
+		return d.makePlan(tx, r, in)
+	case AskApproval:
+		return d.askApproval(tx, *r, e)
+	case StartAction:
+		return d.startAction(tx, *r, e)
+	case WithdrawAction:
+		return d.withdrawAction(tx, *r, e)
+	case WithdrawApproval:
+		q, err := tx.Approval(r.Tenant, e.Approval)
+		if err != nil {
+			return nil, err
+		}
+		q, err = tx.PutApproval(q.Withdraw(e.Reason, d.Now()))
+		return []Event{ApprovalSeen{q}}, err
+	case TakeBack:
+		return d.takeBack(tx, *r, e)
+	case Revert:
+		return nil, d.revert(tx, *r, e)
+	case Ended:
+		return nil, d.ended(tx, *r, e)
+	}
+	return nil, fmt.Errorf("an effect of type %T", e)
+}
+
+// makePlan asks the planner. A plan that cannot be made is a held one: a
+// mistake in a playbook must not stop what else the page or the person brought.
+func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
+	if in == nil {
+		read, err := d.again(tx, *r)
+		if err != nil {
+			return nil, err
+		}
+		in = &read
+	}
+	p, err := d.Planner.Plan(r.Playbook, *in)
+	if errors.Is(err, fault.Conflict) {
+		// The playbook was changed while the run settled: its present version counts.
+		p, err = d.Planner.Plan(playbook.Ref{ID: r.Playbook.ID}, *in)
+	}
+	if err != nil {
+		p = playbook.Plan{Playbook: r.Playbook, Name: in.Identity.Name, MadeAt: d.Now(), Held: fmt.Sprintf("the plan could not be made: %v", err)}
+	}
+	p.Tenant, p.Identity = r.Tenant, r.Identity
+	r.Playbook = p.Playbook
+	return []Event{Planned{p, d.Mode(r.Tenant) == playbook.Observe}}, d.note(tx, *r, audit.RunPlanned, fmt.Sprintf("%s planned for %s", r.Playbook.ID, p.Name), map[string]any{
+		"planHash": p.Hash, "steps": len(p.Steps), "score": p.Score, "level": p.Level,
+	})
+}
+
+func (d *Driver) askApproval(tx Tx, r Run, e AskApproval) ([]Event, error) {
+	now := d.Now()
+	q, err := tx.PutApproval(approval.Request{
+		Tenant: r.Tenant, Run: string(r.ID), Case: string(r.Case), Identity: r.Identity, Name: r.Plan.Name,
+		Playbook: r.Playbook.ID, PlanHash: r.Plan.Hash, Steps: e.Steps, Rule: e.Rule,
+		AskedBy: r.AskedBy, AskedAt: now, ExpiresAt: now.Add(cmp.Or(max(e.Rule.Expires, 0), expires)), State: approval.Pending,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []Event{ApprovalSeen{q}}, tx.Audit(audit.Entry{
+		Tenant: r.Tenant, At: now, Actor: actor(r), Kind: audit.ApprovalAsked,
+		Identity: string(r.Identity), Case: string(r.Case), Run: string(r.ID), Approval: string(q.ID),
+		Text: fmt.Sprintf("approval asked for %d steps of %s on %s", len(e.Steps), r.Playbook.ID, r.Plan.Name),
+		Data: map[string]any{"planHash": q.PlanHash, "steps": q.Steps, "mode": q.Rule.Mode, "expiresAt": q.ExpiresAt},
+	})
+}
+
+// startAction creates the action of a step, or adopts one that is under way or
+// proven inside the once_per window and has the same effect.
+func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
+	n, _ := r.step(e.Step)
+	s, p, now := r.Steps[n], r.Plan.Steps[n], d.Now()
+	effect := action.EffectKey(r.Tenant, p.Action, p.Account, p.Params)
+	if s.UndoOf == "" {
+		old, ok, err := tx.ActiveEffect(r.Tenant, effect, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		if ok && old.UndoOf == "" && old.UndoneBy == "" && (!old.State.Final() || r.Window > 0 && !old.RequestedAt.Before(now.Add(-r.Window))) {
+			return []Event{ActionSeen{Step: s.ID, Action: old, Adopted: true}}, nil
+		}
+	}
+	lane, err := d.lane(tx, r, s)
+	if err != nil {
+		return nil, err
+	}
+	a, err := action.Action{
+		ID: action.ID(tx.NewID("act")), Tenant: r.Tenant, Run: string(r.ID), Case: string(r.Case), Identity: r.Identity, Step: s.ID,
+		PlanHash: r.Plan.Hash, Playbook: r.Playbook.ID, Name: p.Action, Account: p.Account, Params: p.Params,
+		Lane: lane, Effect: effect, State: action.Requested, RequestedAt: now, NextAt: now, UndoOf: s.UndoOf,
+	}.Move(action.Approved, "", now)
+	if err != nil {
+		return nil, err
+	}
+	if a, err = tx.PutAction(a); err != nil {
+		return nil, err
+	}
+	if s.UndoOf != "" {
+		original, err := tx.Action(r.Tenant, s.UndoOf)
+		if err != nil {
+			return nil, err
+		}
+		original.UndoneBy = a.ID
+		if _, err := tx.PutAction(original); err != nil {
+			return nil, err
+		}
+	}
+	return []Event{ActionSeen{Step: s.ID, Action: a}}, nil
+}
+
+func (d *Driver) withdrawAction(tx Tx, r Run, e WithdrawAction) ([]Event, error) {
+	a, err := tx.Action(r.Tenant, e.Action)
+	if err != nil {
+		return nil, err
+	}
+	if a.State != action.Requested && a.State != action.Approved && a.State != action.Held {
+		return []Event{ActionSeen{Step: e.Step, Action: a}}, nil // it left meanwhile
+	}
+	if a, err = a.Move(action.Cancelled, e.Reason, d.Now()); err != nil {
+		return nil, err
+	}
+	if a, err = tx.PutAction(a); err != nil {
+		return nil, err
+	}
+	return []Event{ActionSeen{Step: e.Step, Action: a}}, d.noteAction(tx, r, a, audit.ActionCancelled, fmt.Sprintf("%s on %s withdrawn before it left: %s", a.Name, a.Account.Name(), e.Reason))
+}
+
+// ended writes the end of a run into the trail.
+func (d *Driver) ended(tx Tx, r Run, e Ended) error {
+	kind := audit.RunEnded
+	switch e.State {
+	case Refused:
+		kind = audit.RunRefused
+	case HeldState:
+		kind = audit.RunHeld
+	}
+	return d.note(tx, r, kind, fmt.Sprintf("%s ended %s: %s", r.Playbook.ID, e.State, r.Reason), map[string]any{"state": e.State})
+}
+
+func (d *Driver) note(tx Tx, r Run, kind audit.Kind, text string, data map[string]any) error {
+	return tx.Audit(audit.Entry{
+		Tenant: r.Tenant, At: d.Now(), Actor: actor(r), Kind: kind, Identity: string(r.Identity),
+		Case: string(r.Case), Run: string(r.ID), Text: text, Data: data,
+	})
+}
+
+func (d *Driver) noteAction(tx Tx, r Run, a action.Action, kind audit.Kind, text string) error {
+	return tx.Audit(audit.Entry{
+		Tenant: r.Tenant, At: d.Now(), Actor: actor(r), Kind: kind, Identity: string(r.Identity),
+		Case: string(r.Case), Run: string(r.ID), Action: string(a.ID), Text: text,
+	})
+}
 
 // Drive moves one run in a transaction of its own.
-func (d *Driver) Drive(ctx context.Context, k Key) error { return nil }
+func (d *Driver) Drive(ctx context.Context, k Key) error {
+	if err := d.Store.Update(ctx, func(tx Tx) error { _, err := d.Advance(tx, k); return err }); err != nil {
+		return fmt.Errorf("drive run %s: %w", k.ID, err)
+	}
+	if d.Nudge != nil {
+		d.Nudge(k.Tenant)
+	}
+	return nil
+}
 
 // Reconcile drives what is due: runs whose time has come or whose actions or
 // approvals changed, and approvals that ran out. It is called at start and every
 // second; it returns the errors of all runs it could not move, joined.
-func (d *Driver) Reconcile(ctx context.Context) error { return nil }
-
-// Input gathers what a match or a plan for the identity rests on: its roles and
-// groups as the newest reading of the directory has them, its protection, its
-// latest assessment and its signals. on says what happened; trigger may be nil.
-func (d *Driver) Input(tx Tx, t identity.Tenant, id identity.ID, on []string, trigger *signal.Signal) (playbook.Input, error) {
-	return playbook.Input{}, nil
+func (d *Driver) Reconcile(ctx context.Context) error {
+	var errs []error
+	tried := map[Key]bool{}
+	drive := func(k Key) bool {
+		if tried[k] || ctx.Err() != nil {
+			return false
+		}
+		tried[k] = true
+		if err := d.Drive(ctx, k); err != nil {
+			errs = append(errs, err)
+		}
+		return true
+	}
+	for range passes {
+		moved := false
+		requests, err := d.Store.DueApprovals(ctx, d.Now(), dueAtOnce)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("find approvals that ran out: %w", err))...)
+		}
+		for _, q := range requests {
+			moved = drive(Key{q.Tenant, ID(q.Run)}) || moved
+		}
+		keys, err := d.Store.DueRuns(ctx, d.Now(), dueAtOnce)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("find due runs: %w", err))...)
+		}
+		for _, k := range keys {
+			moved = drive(k) || moved
+		}
+		if !moved || len(requests) < dueAtOnce && len(keys) < dueAtOnce {
+			break
+		}
+	}
+	return errors.Join(append(errs, ctx.Err())...)
 }

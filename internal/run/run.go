@@ -71,8 +71,10 @@ type StepRun struct {
 	Action action.ID `json:"action,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 
-	// Seen is the version of the action's row that this state rests on.
-	Seen int64 `json:"seen,omitempty"`
+	// Seen is the version of the action's row that this state rests on, ActionState
+	// what it said.
+	Seen        int64        `json:"seen,omitempty"`
+	ActionState action.State `json:"actionState,omitempty"`
 	// Adopted says that the action belongs to another run that asked for the same
 	// effect: it acts once for both, and only its own run may withdraw it.
 	Adopted bool `json:"adopted,omitempty"`
@@ -97,6 +99,7 @@ type Run struct {
 	Window   time.Duration   `json:"window,omitempty"`  // once_per: inside it an effect that is under way or proven is not repeated
 	AskedBy  access.Actor    `json:"askedBy"`
 	Trigger  string          `json:"trigger,omitempty"` // the signal's ExternalID
+	Why      string          `json:"why,omitempty"`     // what a person gave as the reason
 
 	State    State          `json:"state"`
 	Reason   string         `json:"reason,omitempty"`

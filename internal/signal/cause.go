@@ -77,3 +77,14 @@ func (s Signal) Known() (Trait, bool) {
 	}
 	return t, ok
 }
+
+// Feedback reports whether the signal is a source's record of a verdict (an
+// administrator's, or our own confirmation coming back) rather than of something
+// that happened to the identity.
+func (s Signal) Feedback() bool {
+	switch strings.ToLower(s.Type) {
+	case "adminconfirmedusercompromised", "adminconfirmedserviceprincipalcompromised", "adminconfirmedagentcompromised":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,130 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"errors"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// WithDirectory returns i with the roles and groups that the reading of the
+// tenant's directory gives its cloud accounts, where that reading is not older
+// than what the account itself says. The plan and the gate both look through it.
+func WithDirectory(i identity.Identity, d connector.DirectoryFacts) identity.Identity {
+	if d.AsOf.IsZero() {
+		return i
+	}
+	i.Accounts = slices.Clone(i.Accounts)
+	for n := range i.Accounts {
+		a := &i.Accounts[n]
+		if a.Provider != identity.EntraID || a.Key() == "" || d.AsOf.Before(a.Facts.RolesAsOf) {
+			continue
+		}
+		a.Facts.RolesAsOf, a.Facts.Roles, a.Facts.Groups = d.AsOf, nil, nil
+		for id, roles := range d.Holders {
+			if strings.EqualFold(id, a.Key()) {
+				a.Facts.Roles = append(a.Facts.Roles, roles...)
+			}
+		}
+		for group, members := range d.GroupMembers {
+			if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, a.Key()) }) {
+				a.Facts.Groups = append(a.Facts.Groups, group)
+			}
+		}
+		slices.Sort(a.Facts.Groups)
+	}
+	return i
+}
+
+// Protect says whether automation may never change i, with the directory as d
+// has it.
+func Protect(p identity.Policy, i identity.Identity, d connector.DirectoryFacts, now time.Time) identity.Protection {
+	return p.Protect(WithDirectory(i, d), len(d.UsableGlobalAdmins), d.AsOf, now)
+}
+
+// Input gathers what a match or a plan for the identity rests on: its roles and
+// groups as the newest reading of the directory has them, its protection, its
+// latest assessment and its signals. on says what happened; trigger may be nil.
+func (d *Driver) Input(tx Tx, t identity.Tenant, id identity.ID, on []string, trigger *signal.Signal) (playbook.Input, error) {
+	fail := func(err error) (playbook.Input, error) {
+		return playbook.Input{}, fmt.Errorf("gather what is known of identity %s: %w", id, err)
+	}
+	now := d.Now()
+	i, err := tx.Identity(t, id)
+	if err != nil {
+		return fail(err)
+	}
+	dir, err := tx.Directory(t)
+	if err != nil {
+		return fail(err)
+	}
+	assessment, err := tx.Assessment(t, id)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return fail(err)
+	}
+	signals, err := tx.SignalsOf(t, id)
+	if err != nil {
+		return fail(err)
+	}
+	in := playbook.Input{
+		Tenant: t, Identity: WithDirectory(i, dir), Protection: Protect(d.Policy(t), i, dir, now),
+		Assessment: assessment, Signals: signals, Trigger: trigger,
+		UsableGlobalAdmins: len(dir.UsableGlobalAdmins), Connected: dir.Connected, On: on, Now: now,
+	}
+	if dir.AsOf.IsZero() {
+		in.UsableGlobalAdmins = -1
+	}
+	if d.Connected != nil {
+		in.Connected = d.Connected(t)
+	}
+	return in, nil
+}
+
+// again gathers the input of a run that was started before.
+func (d *Driver) again(tx Tx, r Run) (playbook.Input, error) {
+	in, err := d.Input(tx, r.Tenant, r.Identity, nil, nil)
+	if err != nil {
+		return in, err
+	}
+	in.On = []string{playbook.OnManual}
+	for n := range in.Signals {
+		if r.Trigger != "" && in.Signals[n].ExternalID == r.Trigger {
+			in.Trigger, in.On = &in.Signals[n], []string{playbook.OnSignal}
+		}
+	}
+	return in, nil
+}
+
+// lane says when an action's turn comes: privileged people first, then by level.
+func (d *Driver) lane(tx Tx, r Run, s StepRun) (action.Lane, error) {
+	if s.UndoOf != "" {
+		return action.LaneUndo, nil
+	}
+	i, err := tx.Identity(r.Tenant, r.Identity)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := tx.Directory(r.Tenant)
+	if err != nil {
+		return 0, err
+	}
+	if privileged, _ := WithDirectory(i, dir).Privileged(); privileged {
+		return action.LanePrivileged, nil
+	}
+	switch r.Plan.Level {
+	case signal.LevelHigh:
+		return action.LaneHigh, nil
+	case signal.LevelMedium:
+		return action.LaneMedium, nil
+	}
+	return action.LaneLow, nil
+}
