@@ -45,43 +45,58 @@ type Library struct {
 // all files at once, sorted by place, and then no library: nothing is
 // half-applied. No file at all makes an empty library.
 func Load(fsys fs.FS, cat *action.Catalogue) (*Library, []Problem) {
+	var files []source
+	var problems []Problem
+	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error { // every error becomes a problem
+		if err == nil && (d.IsDir() || path.Ext(name) != ".yaml" && path.Ext(name) != ".yml") {
+			return nil
+		}
+		var text []byte
+		if err == nil {
+			text, err = fs.ReadFile(fsys, name)
+		}
+		if err != nil {
+			problems = append(problems, Problem{File: name, Text: err.Error()})
+			return nil
+		}
+		files = append(files, source{name, text})
+		return nil
+	})
+	l, more := build(files, cat)
+	if problems = append(problems, more...); len(problems) > 0 {
+		return nil, sortProblems(problems)
+	}
+	return l, nil
+}
+
+// A source is the text of one playbook.
+type source struct {
+	name string
+	text []byte
+}
+
+func build(files []source, cat *action.Catalogue) (*Library, []Problem) {
 	lang, err := newLanguage()
 	if err != nil {
 		return nil, []Problem{{File: ".", Text: err.Error()}}
 	}
 	l := &Library{byID: map[string]*Playbook{}, cat: cat, catalogue: cat.Version()}
 	var problems []Problem
-	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			problems = append(problems, Problem{File: name, Text: err.Error()})
-			return nil
-		}
-		if ext := path.Ext(name); d.IsDir() || ext != ".yaml" && ext != ".yml" {
-			return nil
-		}
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			problems = append(problems, Problem{File: name, Text: err.Error()})
-			return nil
-		}
-		p, found := parse(name, text, cat, lang)
+	for _, f := range files {
+		p, found := parse(f.name, f.text, cat, lang)
 		problems = append(problems, found...)
 		if p == nil {
-			return nil
+			continue
 		}
 		if first, taken := l.byID[p.Ref.ID]; taken {
-			problems = append(problems, Problem{File: name, Text: fmt.Sprintf("the id %s is taken by %s", p.Ref.ID, first.File)})
-			return nil
+			problems = append(problems, Problem{File: f.name, Text: fmt.Sprintf("the id %s is taken by %s", p.Ref.ID, first.File)})
+			continue
 		}
 		l.byID[p.Ref.ID] = p
 		l.playbooks = append(l.playbooks, p)
-		return nil
-	})
-	if err != nil {
-		problems = append(problems, Problem{File: ".", Text: err.Error()})
 	}
 	if len(problems) > 0 {
-		return nil, sortProblems(problems)
+		return nil, problems
 	}
 	slices.SortFunc(l.playbooks, func(a, b *Playbook) int { return cmp.Compare(a.Ref.ID, b.Ref.ID) })
 	return l, nil

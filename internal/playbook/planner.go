@@ -258,16 +258,12 @@ func (l *Library) cost(steps []Step) map[action.Bucket]int {
 		if err != nil {
 			continue // a step that is neither skipped nor held has its action from this catalogue
 		}
-		bucket, reads := t.Spec().Bucket, action.BucketDirectoryRead
-		if bucket == action.BucketIdentityProtection {
-			reads = bucket
-		}
-		out[bucket]++
-		out[reads] += 2
+		spec := t.Spec()
+		out[spec.Bucket]++
+		out[cmp.Or(spec.ReadBucket, action.BucketDirectoryRead)] += 2
 	}
 	if len(out) == 0 {
 		return nil
 	}
 	return out
 }
-

@@ -1,0 +1,89 @@
+package playbook
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// described is a Type that only describes itself: parsing and planning ask for
+// nothing else, and a call of anything else is a mistake of theirs.
+type described struct{ spec action.Spec }
+
+func (d described) Spec() action.Spec { return d.spec }
+func (described) Look(context.Context, []action.Request) []action.Look {
+	panic("a plan looks at nothing")
+}
+func (described) Do(context.Context, []action.Request) []action.Outcome {
+	panic("a plan does nothing")
+}
+func (described) ReadBack(context.Context, []action.Request) []action.Reading {
+	panic("a plan reads nothing back")
+}
+func (described) Undo(json.RawMessage) (map[string]any, bool) { return nil, false }
+
+func specs() []action.Spec {
+	user := func(name action.Name, effect action.Effect) action.Spec {
+		return action.Spec{
+			Name: name, Version: 1, Title: string(name), Summary: "is brought to the state of " + string(name),
+			Provider: identity.EntraID, Effect: effect, Permissions: []string{"User.ReadWrite.All"},
+			Batch: 1, Bucket: action.BucketDirectoryWrite, Within: 5 * time.Minute, Propagation: 30 * time.Second,
+		}
+	}
+	confirm := user("entra.user.confirm_compromised", action.EffectVerdict)
+	confirm.Bucket, confirm.ReadBucket, confirm.Batch = action.BucketIdentityProtection, action.BucketIdentityProtection, 60
+	confirm.Permissions, confirm.Undo = []string{"IdentityRiskyUser.ReadWrite.All"}, "entra.user.dismiss_risk"
+	dismiss := user("entra.user.dismiss_risk", action.EffectVerdict)
+	dismiss.Bucket, dismiss.Permissions, dismiss.Irreversible = action.BucketIdentityProtection, confirm.Permissions, "the risk history stays dismissed"
+	revoke := user("entra.user.revoke_sessions", action.EffectRestrict)
+	revoke.Irreversible, revoke.Remedies = "a session that is gone must be opened again", []signal.Cause{signal.CauseSession}
+	disable := user("entra.user.disable", action.EffectRestrict)
+	disable.Undo, disable.DirectoryRole = "entra.user.enable", "Privileged Authentication Administrator"
+	enable := user("entra.user.enable", action.EffectRelease)
+	enable.Undo = "entra.user.disable"
+	reset := user("entra.user.reset_password", action.EffectCredential)
+	reset.Irreversible, reset.NeverRepeat = "the old password cannot be read and so not restored", true
+	reset.Remedies = []signal.Cause{signal.CausePassword}
+	reset.Params = action.Params{{Name: "force_change", Type: "boolean", Default: true, Text: "ask for a new password at the next sign-in"}}
+	hand := user("entra.user.hand_over_password", action.EffectRelease)
+	hand.Irreversible = "whoever has the link knows the password"
+	hand.Params = action.Params{
+		{Name: "to", Type: "string", Required: true, Text: "the operator who gets the link"},
+		{Name: "hours", Type: "integer", Default: 4, Text: "how long the link lives"},
+	}
+	return []action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}
+}
+
+func routes() []action.Route {
+	to := func(n action.Name) map[identity.Provider]action.Name {
+		return map[identity.Provider]action.Name{identity.EntraID: n}
+	}
+	return []action.Route{
+		{Name: "identity.disable", Title: "Disable the account", To: to("entra.user.disable")},
+		{Name: "identity.enable", Title: "Enable the account", To: to("entra.user.enable")},
+		{Name: "identity.reset_password", Title: "Reset the password", To: to("entra.user.reset_password")},
+	}
+}
+
+// catalogue returns the test catalogue after change, which may be nil.
+func catalogue(t testing.TB, change func([]action.Spec)) *action.Catalogue {
+	t.Helper()
+	all := specs()
+	if change != nil {
+		change(all)
+	}
+	var list []action.Type
+	for _, s := range all {
+		list = append(list, described{s})
+	}
+	cat, err := action.NewCatalogue(list, routes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cat
+}

@@ -1,0 +1,309 @@
+package playbook
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/risk"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// fixtureTenant and fixtureNow are where and when every fixture plays.
+const fixtureTenant identity.Tenant = "00000000-0000-4000-8000-000000000001"
+
+func fixtureNow() time.Time { return time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC) }
+
+// Test runs the fixture against the library and returns what is not as it
+// should be, with the place in the fixture; nil means that it passed. file is
+// the fixture's path: leaked-credentials.txtar tests the playbook
+// leaked-credentials.
+//
+// A fixture is a txtar archive. Each case is two files: NAME.given, YAML that
+// describes an identity and its signals, and NAME.want, what must follow: a line
+// "match: yes", "match: no" or "match: error: …", a line "plan: act", "plan:
+// refused: …" or "plan: held: …", and one line for each step, "ID ACTION" with
+// "approval: …", "skipped: …" or "held: …" after it. docs/playbooks.md shows one.
+// Files ending in .yaml replace the library by themselves.
+func (l *Library) Test(file string, fixture []byte) []Problem {
+	arc := txtar.Parse(fixture)
+	id := strings.TrimSuffix(path.Base(file), path.Ext(file))
+	t := tester{file: file, id: id, lib: l, lines: fileLines(fixture)}
+	files := map[string][]byte{}
+	var own []source
+	for _, f := range arc.Files {
+		if _, twice := files[f.Name]; twice {
+			t.add(f.Name, 0, "the file %s is there twice", f.Name)
+		}
+		files[f.Name] = f.Data
+		if path.Ext(f.Name) == ".yaml" {
+			own = append(own, source{f.Name, f.Data})
+		}
+	}
+	if len(own) > 0 {
+		lib, problems := build(own, l.cat)
+		for _, p := range problems {
+			t.add(p.File, p.Line, "%s", p.Text)
+		}
+		if lib == nil {
+			return t.problems
+		}
+		t.lib = lib
+	}
+	if _, ok := t.lib.Find(id); !ok {
+		return append(t.problems, Problem{File: file, Text: fmt.Sprintf("there is no playbook %q to test", id)})
+	}
+	cases := 0
+	for _, f := range arc.Files {
+		name, isGiven := strings.CutSuffix(f.Name, ".given")
+		want, hasWant := files[name+".want"]
+		switch {
+		case isGiven && !hasWant:
+			t.add(f.Name, 0, "the case %s has no %s.want", name, name)
+		case isGiven:
+			cases++
+			t.play(name, f.Data, string(want))
+		case strings.HasSuffix(f.Name, ".want"):
+			if _, ok := files[strings.TrimSuffix(f.Name, ".want")+".given"]; !ok {
+				t.add(f.Name, 0, "there is no .given for %s", f.Name)
+			}
+		case path.Ext(f.Name) != ".yaml":
+			t.add(f.Name, 0, "a file is NAME.given, NAME.want or a playbook's .yaml, not %s", f.Name)
+		}
+	}
+	if cases == 0 {
+		t.problems = append(t.problems, Problem{File: file, Text: "the fixture has no case"})
+	}
+	return sortProblems(t.problems)
+}
+
+type tester struct {
+	file, id string
+	lib      *Library
+	lines    map[string]int // the line before the first of each file
+	problems []Problem
+}
+
+func (t *tester) add(name string, line int, format string, args ...any) {
+	t.problems = append(t.problems, Problem{File: t.file, Line: t.lines[name] + line, Text: fmt.Sprintf(format, args...)})
+}
+
+// fileLines returns for each file of an archive the line of its marker.
+func fileLines(archive []byte) map[string]int {
+	out := map[string]int{}
+	for n, line := range strings.Split(string(archive), "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if len(line) >= 7 && strings.HasPrefix(line, "-- ") && strings.HasSuffix(line, " --") {
+			if name := strings.TrimSpace(line[3 : len(line)-3]); out[name] == 0 {
+				out[name] = n + 1
+			}
+		}
+	}
+	return out
+}
+
+// play runs one case and compares.
+func (t *tester) play(name string, given []byte, want string) {
+	in, problems := readGiven(name+".given", given)
+	for _, p := range problems {
+		t.add(name+".given", p.Line, "%s", p.Text)
+	}
+	if len(problems) > 0 {
+		return
+	}
+	got, err := t.outcome(in)
+	if err != nil {
+		t.add(name+".given", 1, "%v", err)
+		return
+	}
+	var wanted []string
+	for _, line := range strings.Split(want, "\n") {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			wanted = append(wanted, line)
+		}
+	}
+	for n := range max(len(wanted), len(got)) {
+		switch {
+		case n >= len(got):
+			t.add(name+".want", n+1, "case %s: wanted %q, and nothing more came", name, wanted[n])
+		case n >= len(wanted):
+			t.add(name+".want", n+1, "case %s: got %q, and nothing more was wanted", name, got[n])
+		case wanted[n] != got[n]:
+			t.add(name+".want", n+1, "case %s: wanted %q, got %q", name, wanted[n], got[n])
+		}
+	}
+}
+
+// outcome renders what the library makes of in, one fact a line.
+func (t *tester) outcome(in Input) ([]string, error) {
+	out := []string{"match: no"}
+	for _, m := range t.lib.Match(in) {
+		if m.Ref.ID != t.id {
+			continue
+		}
+		if out[0] = "match: yes"; m.Err != nil {
+			out[0] = "match: error: " + m.Err.Error()
+		}
+	}
+	p, err := t.lib.Plan(Ref{ID: t.id}, in)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.Refused != "":
+		out = append(out, "plan: refused: "+p.Refused)
+	case p.Held != "":
+		out = append(out, "plan: held: "+p.Held)
+	default:
+		out = append(out, "plan: act")
+	}
+	for _, s := range p.Steps {
+		line := s.ID + " " + string(s.Action)
+		if s.Action == "" {
+			line = s.ID + " " + string(s.Uses)
+		}
+		switch {
+		case s.Skip != "":
+			line += " skipped: " + s.Skip
+		case s.Held != "":
+			line += " held: " + s.Held
+		case s.Approval != nil:
+			line += fmt.Sprintf(" approval: %s %s %d", s.Approval.Mode, strings.Join(s.Approval.From, ","), s.Approval.Quorum)
+		}
+		out = append(out, strings.Join(strings.Fields(line), " "))
+	}
+	return out, nil
+}
+
+// readGiven reads the description of a case.
+func readGiven(file string, text []byte) (Input, []Problem) {
+	r := &reader{file: file}
+	root := r.document(text)
+	if root == nil {
+		return Input{}, r.problems
+	}
+	f := r.fields(root, "given", "on", "identity", "protected", "signals", "account_risk", "usable_global_admins", "connected")
+	in := Input{Tenant: fixtureTenant, UsableGlobalAdmins: -1, Now: fixtureNow(), On: r.list(root, f["on"], "on", false)}
+	if in.On == nil {
+		in.On = []string{OnSignal, OnRisk}
+	}
+	in.Connected = []identity.Provider{identity.EntraID}
+	if f["connected"] != nil {
+		in.Connected = nil
+		for _, p := range r.items(f["connected"], "connected") {
+			in.Connected = append(in.Connected, identity.Provider(p.Value))
+		}
+	}
+	if f["usable_global_admins"] != nil {
+		in.UsableGlobalAdmins = r.integer(f["usable_global_admins"], "usable_global_admins", 0, 1_000_000)
+	}
+	in.Identity = r.givenIdentity(root, f["identity"])
+	switch v := r.text(root, f["protected"], "protected", false); v {
+	case "":
+	case "unknown":
+		in.Protection = identity.Protection{Unknown: true, Reasons: []string{"its directory roles have not been read yet"}}
+	default:
+		in.Protection = identity.Protection{Reasons: []string{v}}
+	}
+	for i, n := range r.items(f["signals"], "signals") {
+		in.Signals = append(in.Signals, r.givenSignal(n, i, in.Identity))
+	}
+	if len(in.Signals) > 0 && slices.Contains(in.On, OnSignal) {
+		in.Trigger = &in.Signals[0]
+	}
+	about := risk.Input{Tenant: in.Tenant, Identity: in.Identity.ID, Signals: in.Signals}
+	if level := r.word(root, f["account_risk"], "account_risk", false, append([]string{""}, levels()...)...); level != "" {
+		about.Accounts = []signal.AccountRisk{{Tenant: in.Tenant, Subject: firstRef(in.Identity), Level: signal.Level(level), State: signal.StateAtRisk, UpdatedAt: in.Now}}
+	}
+	in.Assessment = risk.Assess(about, in.Now)
+	return in, r.problems
+}
+
+// givenIdentity builds an identity from what a fixture says. A word "unknown"
+// leaves the fact out; what is not said is the ordinary: an enabled cloud-only
+// person without roles whose facts are known.
+func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
+	if n == nil {
+		r.add(parent, "identity is missing")
+	}
+	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered")
+	kinds := []string{string(identity.KindPerson), string(identity.KindGuest), string(identity.KindWorkload), string(identity.KindComputer), string(identity.KindAgent), string(identity.KindUnknown)}
+	i := identity.Identity{
+		Tenant: fixtureTenant, ID: "idn_fixture", Name: r.text(n, f["name"], "identity.name", false),
+		Kind: identity.Kind(r.word(n, f["kind"], "identity.kind", false, kinds...)),
+	}
+	now := fixtureNow()
+	if cloud := r.maybe(f["cloud"], "identity.cloud", true); cloud == nil || *cloud {
+		a := identity.Account{Ref: identity.Ref{Provider: identity.EntraID, Kind: i.Kind, ObjectID: "00000000-0000-4000-8000-0000000000aa", UPN: "person@cordon.example"}}
+		a.Facts = identity.Facts{
+			AsOf: now, RolesAsOf: now, RegistrationAsOf: now, UserType: "Member",
+			Synced:        r.maybe(f["synced"], "identity.synced", false),
+			Enabled:       r.maybe(f["enabled"], "identity.enabled", true),
+			MFARegistered: r.maybe(f["mfa_registered"], "identity.mfa_registered", true),
+		}
+		found := true
+		if d := r.maybe(f["deleted"], "identity.deleted", false); d != nil && *d {
+			found = false
+		}
+		a.Facts.Found = &found
+		if g := r.maybe(f["guest"], "identity.guest", i.Kind == identity.KindGuest); g != nil && *g {
+			a.Facts.UserType = "Guest"
+		}
+		if f["roles"] != nil && f["roles"].Kind == yaml.ScalarNode && f["roles"].Value == "unknown" {
+			a.Facts.RolesAsOf = time.Time{}
+		} else {
+			for _, role := range r.list(n, f["roles"], "identity.roles", false) {
+				a.Facts.Roles = append(a.Facts.Roles, identity.Role{TemplateID: role, Name: role, Active: true})
+			}
+		}
+		i.Accounts = append(i.Accounts, a)
+	}
+	if ad := r.maybe(f["on_premises"], "identity.on_premises", false); ad != nil && *ad {
+		found, enabled := true, true
+		i.Accounts = append(i.Accounts, identity.Account{
+			Ref:   identity.Ref{Provider: identity.ActiveDirectory, Kind: i.Kind, SID: "S-1-5-21-1-2-3-1105", SAM: "person", Domain: "CORP"},
+			Facts: identity.Facts{Found: &found, Enabled: &enabled},
+		})
+	}
+	return i
+}
+
+// maybe reads true, false or unknown; nil is unknown.
+func (r *reader) maybe(n *yaml.Node, key string, ordinary bool) *bool {
+	if n == nil {
+		return &ordinary
+	}
+	switch n.Value {
+	case "true", "false":
+		v := n.Value == "true"
+		return &v
+	case "unknown":
+	default:
+		r.add(n, "%s: true, false or unknown is needed", key)
+	}
+	return nil
+}
+
+func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.Signal {
+	f := r.fields(n, "signals", "source", "type", "title", "level", "state", "detail", "ip")
+	at := fixtureNow().Add(-time.Minute)
+	s := signal.Signal{
+		Tenant: fixtureTenant, ExternalID: fmt.Sprintf("signal-%d", i+1),
+		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.DefenderAlert))),
+		Type:   r.text(n, f["type"], "signals.type", true), Title: r.text(n, f["title"], "signals.title", false),
+		Level:  signal.Level(r.word(n, f["level"], "signals.level", false, string(signal.LevelHigh), string(signal.LevelMedium), string(signal.LevelLow), string(signal.LevelNone), string(signal.LevelHidden))),
+		State:  signal.State(r.text(n, f["state"], "signals.state", false)),
+		Detail: r.text(n, f["detail"], "signals.detail", false), IP: r.text(n, f["ip"], "signals.ip", false),
+		Subject: firstRef(of), ActivityAt: at, DetectedAt: at, UpdatedAt: at,
+	}
+	if s.State == "" {
+		s.State = signal.StateAtRisk
+	}
+	return s
+}

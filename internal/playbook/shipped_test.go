@@ -1,0 +1,83 @@
+package playbook
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-f47efad2/cordon/playbooks"
+)
+
+func TestShippedPlaybooks(t *testing.T) {
+	t.Parallel()
+	lib, problems := Load(playbooks.FS, catalogue(t, nil))
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if lib == nil {
+		t.FailNow()
+	}
+	var ids []string
+	for _, p := range lib.Playbooks() {
+		ids = append(ids, p.Ref.ID)
+	}
+	want := []string{"contain-now", "dcsync", "high-user-risk", "leaked-credentials", "password-spray", "token-theft"}
+	if diff := cmp.Diff(want, ids); diff != "" {
+		t.Errorf("shipped playbooks (-want +got):\n%s", diff)
+	}
+	for _, id := range ids {
+		text, err := fs.ReadFile(playbooks.FS, id+".txtar")
+		if err != nil {
+			t.Errorf("%s has no fixture: %v", id, err)
+			continue
+		}
+		for _, p := range lib.Test("playbooks/"+id+".txtar", text) {
+			t.Error(p)
+		}
+		for _, kind := range []string{"plan: act", "plan: refused: ", "plan: held: "} {
+			if !strings.Contains(string(text), "\n"+kind) {
+				t.Errorf("%s.txtar has no case that ends in %q", id, kind)
+			}
+		}
+	}
+}
+
+func TestRequires(t *testing.T) {
+	t.Parallel()
+	lib, problems := Load(playbooks.FS, catalogue(t, nil))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	all := lib.Requires()
+	i := slices.IndexFunc(all, func(r Requirement) bool { return r.Playbook == "high-user-risk" })
+	want := Requirement{"high-user-risk", []string{"IdentityRiskyUser.ReadWrite.All", "User.ReadWrite.All"}, []string{"Privileged Authentication Administrator"}}
+	if diff := cmp.Diff(want, all[i]); diff != "" {
+		t.Errorf("requirement (-want +got):\n%s", diff)
+	}
+}
+
+func TestFixtureReportsWhatDiffers(t *testing.T) {
+	t.Parallel()
+	lib, problems := Load(playbooks.FS, catalogue(t, nil))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	fixture := "-- acts.given --\nidentity: {}\nsignals: [{type: leakedCredentials}]\n" +
+		"-- acts.want --\nmatch: yes\nplan: act\nconfirm entra.user.confirm_compromised\nrevoke entra.user.disable\nreset entra.user.reset_password\n" +
+		"-- bad.given --\nidentity: {cluod: true}\n-- bad.want --\n-- lone.want --\n"
+	var got []string
+	for _, p := range lib.Test("leaked-credentials.txtar", []byte(fixture)) {
+		got = append(got, p.Error())
+	}
+	want := []string{
+		`leaked-credentials.txtar:8: case acts: wanted "revoke entra.user.disable", got "revoke entra.user.revoke_sessions"`,
+		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered`,
+		`leaked-credentials.txtar:13: there is no .given for lone.want`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
