@@ -1,0 +1,249 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/store"
+)
+
+// runWorkers is how many runs are driven side by side.
+const runWorkers = 4
+
+// wakes is a set of runs that somebody says have something to do. It is a bell,
+// not the truth: what is lost here is found by the reconciler.
+type wakes struct {
+	mu    sync.Mutex
+	due   []run.Key
+	known map[run.Key]bool
+	more  chan struct{}
+}
+
+func newWakes() *wakes {
+	return &wakes{known: map[run.Key]bool{}, more: make(chan struct{}, 1)}
+}
+
+// add notes that k has something to do; twice is once.
+func (w *wakes) add(k run.Key) {
+	w.mu.Lock()
+	if !w.known[k] {
+		w.known[k] = true
+		w.due = append(w.due, k)
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+func (w *wakes) signal() {
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for a run, or for the end of ctx.
+func (w *wakes) next(ctx context.Context) (run.Key, bool) {
+	for {
+		w.mu.Lock()
+		if len(w.due) > 0 {
+			k := w.due[0]
+			w.due = w.due[1:]
+			delete(w.known, k)
+			left := len(w.due)
+			w.mu.Unlock()
+			if left > 0 {
+				w.signal() // another worker may take the next one
+			}
+			return k, true
+		}
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return run.Key{}, false
+		case <-w.more:
+		}
+	}
+}
+
+// nudge is told by the store what a commit touched.
+func (a *App) nudge(t store.Topic) {
+	switch t.Kind {
+	case store.TopicRun:
+		a.runs.add(run.Key{Tenant: t.Tenant, ID: run.ID(t.ID)})
+	case store.TopicDispatch:
+		a.nudgeDispatch(t.Tenant)
+	}
+}
+
+func (a *App) nudgeDispatch(id identity.Tenant) {
+	for _, t := range a.tenants {
+		if id == "" || t.key == id {
+			t.dispatcher.Nudge()
+		}
+	}
+}
+
+// ring is called by the bells that rows hung up: a run or an approval whose time
+// has come, actions that are ready.
+func (a *App) ring(ctx context.Context, kind, key string) error {
+	switch kind {
+	case "run":
+		tenant, id, ok := strings.Cut(key, "/")
+		if !ok {
+			return fault.Errorf(fault.Invalid, "bell %q names no run", key)
+		}
+		a.runs.add(run.Key{Tenant: identity.Tenant(tenant), ID: run.ID(id)})
+	case "dispatch":
+		a.nudgeDispatch(identity.Tenant(key))
+	case "approval":
+		return a.driver.Reconcile(ctx)
+	}
+	return nil
+}
+
+func (a *App) driveRuns(ctx context.Context) {
+	for {
+		k, ok := a.runs.next(ctx)
+		if !ok {
+			return
+		}
+		if err := a.driver.Drive(ctx, k); err != nil && ctx.Err() == nil && !errors.Is(err, fault.Conflict) {
+			a.log.Error("a run could not be moved; it is tried again", "tenant", k.Tenant, "run", k.ID, "err", err)
+		}
+	}
+}
+
+// reconcile derives due work from the rows, at start and every second, so that a
+// bell that was lost, late or rung twice changes nothing.
+func (a *App) reconcile(ctx context.Context) {
+	every(ctx, time.Second, func() {
+		if err := a.driver.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("due work could not be done; it is tried again", "err", err)
+		}
+	})
+}
+
+// poll reads one stream at its interval. A failure waits as long as the source
+// asked for, else for the interval, doubled with each failure up to five minutes.
+func (a *App) poll(ctx context.Context, t *tenant, s stream) {
+	failures := 0
+	for ctx.Err() == nil {
+		wait := s.every
+		if _, owner := t.dispatcher.Lease(); !owner {
+			// Reading and containment share a budget, so who dispatches for the tenant
+			// also reads for it; the other replicas stand by.
+			if !sleep(ctx, 250*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		res, err := a.pipeline.Poll(ctx, t.key, s.source)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			failures++
+			wait = min(s.every<<min(failures, 6), max(5*time.Minute, s.every))
+			if d, ok := fault.RetryAfter(err); ok {
+				wait = max(wait, d)
+			}
+			a.metrics.pollFailed(t.key, string(s.source.Name()))
+			a.log.Warn("a stream could not be read; it is tried again", "tenant", t.key, "stream", s.source.Name(), "in", wait, "err", err)
+		default:
+			failures = 0
+			a.metrics.polled(t.key, string(s.source.Name()), res)
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+// openCases keeps the facts of accounts with an open case fresh.
+func (a *App) openCases(ctx context.Context, t *tenant) {
+	interval := a.settings.Load().tenants[t.key].Connectors.WithDefaults().OpenCases
+	if interval < 0 {
+		return
+	}
+	every(ctx, interval, func() {
+		if _, err := a.pipeline.Refresh(ctx, t.key, 100); err != nil && ctx.Err() == nil {
+			a.log.Warn("facts of open cases could not be refreshed; it is tried again", "tenant", t.key, "err", err)
+		}
+	})
+}
+
+func (a *App) feeds() []ingest.Feed {
+	var feeds []ingest.Feed
+	for _, t := range a.tenants {
+		for _, s := range t.streams {
+			if s.every > 0 {
+				feeds = append(feeds, ingest.Feed{Tenant: t.key, Stream: s.source.Name(), Interval: s.every})
+			}
+		}
+	}
+	return feeds
+}
+
+func (a *App) watchFeeds(ctx context.Context) {
+	feeds := a.feeds()
+	every(ctx, 10*time.Second, func() {
+		if err := a.pipeline.Watch(ctx, feeds); err != nil && ctx.Err() == nil {
+			a.log.Error("feeds could not be watched; it is tried again", "err", err)
+		}
+	})
+}
+
+// every calls do at once and then at the interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// planner gives the driver the library in force now.
+type planner struct{ app *App }
+
+func (p planner) Match(in playbook.Input) []playbook.Match {
+	return p.app.settings.Load().library.Match(in)
+}
+
+func (p planner) Plan(ref playbook.Ref, in playbook.Input) (playbook.Plan, error) {
+	return p.app.settings.Load().library.Plan(ref, in)
+}
+
+func (a *App) policy(t identity.Tenant) identity.Policy {
+	return a.settings.Load().tenants[t].Policy()
+}
+
+func (a *App) mode(t identity.Tenant) playbook.Mode {
+	if a.settings.Load().tenants[t].Acts() {
+		return playbook.Enforce
+	}
+	return playbook.Observe
+}

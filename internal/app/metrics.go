@@ -1,0 +1,96 @@
+package app
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/dispatch"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/ingest"
+)
+
+// metrics are the process's counters, in a registry of their own. They hold no
+// names of people; tenants are ids.
+type metrics struct {
+	registry *prometheus.Registry
+	decided  *prometheus.CounterVec
+	left     *prometheus.HistogramVec
+	sent     *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	settled  *prometheus.CounterVec
+	proof    *prometheus.HistogramVec
+	owner    *prometheus.GaugeVec
+	signals  *prometheus.CounterVec
+	polls    *prometheus.CounterVec
+}
+
+var _ dispatch.Meter = (*metrics)(nil)
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		decided:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_gate_decisions_total", Help: "Decisions of the last gate, by action, verdict and rule."}, []string{"action", "verdict", "rule"}),
+		left:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cordon_dispatch_wait_seconds", Help: "From approved to the request leaving.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 16)}, []string{"action"}),
+		sent:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_actions_sent_total", Help: "What the directory answered, per target."}, []string{"action", "answer"}),
+		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cordon_action_request_seconds", Help: "How long the directory took to answer.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14)}, []string{"action"}),
+		settled:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_actions_settled_total", Help: "Actions that were verified, unconfirmed or failed."}, []string{"action", "state"}),
+		proof:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cordon_action_proof_seconds", Help: "From the intent to the proof.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 16)}, []string{"action"}),
+		owner:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cordon_dispatch_owner", Help: "1 while this process dispatches for the tenant."}, []string{"tenant"}),
+		signals:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_signals_total", Help: "What reading brought, by stream and outcome."}, []string{"tenant", "stream", "outcome"}),
+		polls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_polls_total", Help: "Readings of streams, by result."}, []string{"tenant", "stream", "result"}),
+	}
+	m.registry.MustRegister(m.decided, m.left, m.sent, m.took, m.settled, m.proof, m.owner, m.signals, m.polls,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// Decided is dispatch.Meter's.
+func (m *metrics) Decided(n action.Name, v dispatch.Verdict, r dispatch.Rule) {
+	m.decided.WithLabelValues(string(n), string(v), string(r)).Inc()
+}
+
+// Left is dispatch.Meter's.
+func (m *metrics) Left(n action.Name, waited time.Duration) {
+	m.left.WithLabelValues(string(n)).Observe(waited.Seconds())
+}
+
+// Sent is dispatch.Meter's.
+func (m *metrics) Sent(n action.Name, v action.Verdict, took time.Duration) {
+	m.sent.WithLabelValues(string(n), string(v)).Inc()
+	m.took.WithLabelValues(string(n)).Observe(took.Seconds())
+}
+
+// Settled is dispatch.Meter's.
+func (m *metrics) Settled(n action.Name, s action.State, took time.Duration) {
+	m.settled.WithLabelValues(string(n), string(s)).Inc()
+	m.proof.WithLabelValues(string(n)).Observe(took.Seconds())
+}
+
+// Owner is dispatch.Meter's.
+func (m *metrics) Owner(t identity.Tenant, owner bool) {
+	v := 0.0
+	if owner {
+		v = 1
+	}
+	m.owner.WithLabelValues(string(t)).Set(v)
+}
+
+func (m *metrics) polled(t identity.Tenant, stream string, r ingest.Result) {
+	m.polls.WithLabelValues(string(t), stream, "ok").Inc()
+	for outcome, n := range map[string]int{"new": r.New, "updated": r.Updated, "duplicate": r.Duplicate, "older": r.Older, "rejected": r.Rejected} {
+		m.signals.WithLabelValues(string(t), stream, outcome).Add(float64(n))
+	}
+}
+
+func (m *metrics) pollFailed(t identity.Tenant, stream string) {
+	m.polls.WithLabelValues(string(t), stream, "failed").Inc()
+}

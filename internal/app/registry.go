@@ -1,0 +1,44 @@
+package app
+
+import (
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	actionentraid "github.com/seed-f47efad2/cordon/internal/action/entraid"
+	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/connector/defender"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/graph"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// connected says which directories Cordon can act in. Active Directory joins it
+// with its connector.
+var connected = []identity.Provider{identity.EntraID}
+
+// A stream is a source with its interval.
+type stream struct {
+	source connector.Source
+	every  time.Duration
+}
+
+// streams lists the connectors of a tenant: one line each.
+func streams(t config.Tenant, in entraid.Tenant) []stream {
+	every := t.Connectors.WithDefaults()
+	return []stream{
+		{entraid.Directory{Tenant: in, ProtectedGroups: t.ProtectedGroups(), Connected: connected}, every.Directory},
+		{entraid.Detections{Tenant: in}, every.RiskDetections},
+		{entraid.RiskyUsers{Tenant: in}, every.RiskyUsers},
+		{defender.Alerts{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Alerts},
+		{entraid.Registration{Tenant: in}, every.Registration},
+	}
+}
+
+// Catalogue lists the actions: one line for each directory. A nil client gives a
+// catalogue to look at, not to act with.
+func Catalogue(client *graph.Client) (*action.Catalogue, error) {
+	var types []action.Type
+	types = append(types, actionentraid.Types(client)...)
+	return action.NewCatalogue(types, actionentraid.Routes())
+}

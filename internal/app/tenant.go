@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/dispatch"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/graph"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/playbooks"
+)
+
+// A tenant is one Entra tenant at work.
+type tenant struct {
+	key        identity.Tenant
+	label      string
+	graph      *graph.Client
+	lookup     connector.Lookup
+	dispatcher *dispatch.Dispatcher
+	streams    []stream
+}
+
+func (t *tenant) name() string { return t.label }
+
+func (a *App) openTenant(c config.Tenant) (*tenant, error) {
+	client, err := graph.Open(c.Config, graph.Options{UserAgent: "cordon/" + a.opts.Version, Now: a.opts.Now})
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := Catalogue(client)
+	if err != nil {
+		return nil, err
+	}
+	key := c.Key()
+	budget := dispatch.NewBudget(dispatch.BudgetOptions{Now: a.opts.Now, Reserve: c.Limits.Reserve, Speed: a.opts.Speed})
+	d, err := dispatch.New(key, a.db.Dispatch(), catalogue, dispatch.Options{
+		Settings: func() dispatch.Settings { return a.dispatchSettings(key) },
+		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now,
+		Changed: func(t identity.Tenant, id run.ID) { a.runs.add(run.Key{Tenant: t, ID: id}) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	in := entraid.Tenant{ID: key, Graph: client, Pace: budget.Poll, Now: a.opts.Now}
+	label := c.Name
+	if label == "" {
+		label = c.TenantID
+	}
+	return &tenant{
+		key: key, label: label, graph: client, dispatcher: d,
+		lookup: entraid.Users{Tenant: in}, streams: streams(c, in),
+	}, nil
+}
+
+func (a *App) dispatchSettings(t identity.Tenant) dispatch.Settings {
+	c := a.settings.Load().tenants[t]
+	return dispatch.Settings{Policy: c.Policy(), Limits: c.Limits, Observe: !c.Acts()}
+}
+
+func (a *App) lookup(t identity.Tenant) connector.Lookup {
+	for _, k := range a.tenants {
+		if k.key == t {
+			return k.lookup
+		}
+	}
+	return nil
+}
+
+// Playbooks loads the playbooks a configuration names, or the shipped ones. All
+// mistakes of all files come back together.
+func Playbooks(c config.Config, specs *action.Catalogue) (*playbook.Library, error) {
+	folders := []fs.FS{playbooks.Files}
+	if len(c.Playbooks) > 0 {
+		folders = nil
+		for _, p := range c.Playbooks {
+			if info, err := os.Stat(p); err != nil || !info.IsDir() {
+				return nil, fault.Errorf(fault.Invalid, "configuration: playbooks: %s is not a folder", p)
+			}
+			folders = append(folders, os.DirFS(p))
+		}
+	}
+	library, problems := playbook.Load(union(folders), specs)
+	if len(problems) > 0 {
+		lines := make([]string, len(problems))
+		for n, p := range problems {
+			lines[n] = p.Error()
+		}
+		return nil, fault.Errorf(fault.Invalid, "playbooks:\n%s", strings.Join(lines, "\n"))
+	}
+	return library, nil
+}
+
+// listen binds the address, with TLS when a certificate is given. The
+// certificate is read anew for each connection, so that a rotation needs no stop.
+func listen(ctx context.Context, c config.Config) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "listen on %s: %w", c.Listen, err)
+	}
+	if c.TLS.CertFile == "" {
+		return l, nil
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		return &pair, err
+	}
+	if _, err := load(); err != nil {
+		return nil, fault.Errorf(fault.Invalid, "tls: %w", errors.Join(err, l.Close()))
+	}
+	return tls.NewListener(l, &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
+		NextProtos:     []string{"h2", "http/1.1"},
+	}), nil
+}

@@ -1,0 +1,187 @@
+// Package cli is Cordon on a command line: words, flags and exit codes. Data
+// goes to standard output, everything else to standard error.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+)
+
+// The exit codes of every command.
+const (
+	exitDone        = 0
+	exitNot         = 1 // the thing asked for is not so: a check failed, a run did not verify
+	exitWrong       = 2 // wrong use or configuration
+	exitUnreachable = 3 // an outside system could not be reached
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Env is what a command needs of the process around it.
+type Env struct {
+	Args    []string // without the program's name
+	Environ []string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// Main runs the command line and returns the exit code. It ends when ctx does.
+func Main(ctx context.Context, e Env) int {
+	root := newRoot(e)
+	root.SetArgs(e.Args)
+	root.SetIn(e.Stdin)
+	root.SetOut(e.Stdout)
+	root.SetErr(e.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var said *notSo
+	if !errors.As(err, &said) || said.text != "" {
+		fmt.Fprintf(e.Stderr, "cordon: %v\n", err)
+	}
+	return codeOf(err)
+}
+
+// Run is Main for the process itself: it stops on SIGINT and SIGTERM.
+func Run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Main(ctx, Env{Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+}
+
+// notSo is the answer "no": the command worked, and what was asked is not so.
+type notSo struct{ text string }
+
+func (n *notSo) Error() string { return n.text }
+
+// no returns the error of a command whose answer is no. An empty text means that
+// the output has said it.
+func no(format string, args ...any) error { return &notSo{fmt.Sprintf(format, args...)} }
+
+func codeOf(err error) int {
+	var n *notSo
+	switch {
+	case errors.As(err, &n):
+		return exitNot
+	case errors.Is(err, fault.Invalid):
+		return exitWrong
+	case errors.Is(err, fault.Unavailable), errors.Is(err, fault.Unknown):
+		return exitUnreachable
+	case errors.Is(err, fault.NotFound), errors.Is(err, fault.Denied), errors.Is(err, fault.Held), errors.Is(err, fault.Conflict):
+		return exitNot
+	}
+	return exitWrong // cobra's own: an unknown command or flag
+}
+
+func newRoot(e Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cordon",
+		Short: "From an identity at risk to an identity that is safe again, with proof",
+		Long: `Cordon takes the risk signals of Microsoft Entra ID Protection and Microsoft
+Defender for Identity, ties them to the person or workload behind the accounts,
+assesses them, and remediates with playbooks whose every step is read before,
+proven after and undone when it was wrong.
+
+Try it against a simulated tenant: cordon demo`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Errorf(fault.Invalid, "%w", err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		newDemo(e), newLab(e), newServe(e), newCheck(e), newDoctor(e), newIngest(e),
+		newPlaybook(e), newAudit(e), newBench(e), newVersion(e),
+	)
+	root.AddCommand(newDeskCommands(e)...)
+	return root
+}
+
+// out prints v: as JSON with --json, else as text.
+func out(e Env, asJSON bool, v any, text func(io.Writer)) error {
+	if !asJSON {
+		text(e.Stdout)
+		return nil
+	}
+	enc := json.NewEncoder(e.Stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+func jsonFlag(c *cobra.Command) *bool { return c.Flags().Bool("json", false, "print JSON") }
+
+func configFlag(c *cobra.Command) *string {
+	return c.Flags().String("config", "", "configuration file")
+}
+
+// loadConfig reads the file that --config names.
+func loadConfig(e Env, path string) (config.Config, error) {
+	if path == "" {
+		return config.Config{}, fault.Errorf(fault.Invalid, "--config FILE is missing")
+	}
+	return config.Load(path, e.Environ)
+}
+
+func logger(e Env, c config.Log) *slog.Logger {
+	var level slog.Level
+	if c.Level != "" {
+		// Checked with the configuration: it is one of the four names.
+		_ = level.UnmarshalText([]byte(c.Level))
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(e.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(e.Stderr, o))
+}
+
+func newVersion(e Env) *cobra.Command {
+	c := &cobra.Command{Use: "version", Short: "Print version, commit and Go version", Args: cobra.NoArgs}
+	asJSON := jsonFlag(c)
+	c.RunE = func(*cobra.Command, []string) error {
+		v := struct {
+			Version string `json:"version"`
+			Commit  string `json:"commit"`
+			Go      string `json:"go"`
+		}{Version: version, Commit: "unknown"}
+		if info, ok := debug.ReadBuildInfo(); ok {
+			v.Go = info.GoVersion
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					v.Commit = s.Value
+				}
+			}
+		}
+		return out(e, *asJSON, v, func(w io.Writer) { fmt.Fprintf(w, "cordon %s, commit %s, %s\n", v.Version, v.Commit, v.Go) })
+	}
+	return c
+}
+
+// clean makes foreign text fit for a terminal: control characters, among them
+// those that turn the direction of writing, are shown as what they are.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			return '\ufffd'
+		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0x2028, r == 0x2029:
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-f47efad2/cordon/internal/app"
+	"github.com/seed-f47efad2/cordon/internal/config"
+)
+
+func newServe(e Env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "serve --config FILE", Short: "Run the service: connectors, engine, API and console", Args: cobra.NoArgs,
+		Long: `Runs until it is told to stop (SIGINT, SIGTERM). SIGHUP reloads playbooks,
+operators, protected lists, modes and limits; a configuration that cannot be used
+is refused and the old one stays in force.`,
+	}
+	path := configFlag(c)
+	speed := c.Flags().Float64("speed", 1, "multiply the published limits: only for a simulated tenant that runs at the same speed")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(e, *path)
+		if err != nil {
+			return err
+		}
+		log := logger(e, cfg.Log)
+		a, err := app.New(cmd.Context(), app.Options{
+			Config: cfg, Version: version, Log: log, Speed: *speed,
+			Reload: func() (config.Config, error) { return loadConfig(e, *path) },
+		})
+		if err != nil {
+			return err
+		}
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-hup:
+					_ = a.Reload() // it has said in the log and the trail what it did
+				}
+			}
+		}()
+		return a.Run(cmd.Context())
+	}
+	return c
+}
+
+func newCheck(e Env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "check --config FILE", Short: "Validate configuration and playbooks without a network", Args: cobra.NoArgs,
+	}
+	path, asJSON := configFlag(c), jsonFlag(c)
+	c.RunE = func(*cobra.Command, []string) error {
+		cfg, err := loadConfig(e, *path)
+		if err != nil {
+			return err
+		}
+		specs, err := app.Catalogue(nil)
+		if err != nil {
+			return err
+		}
+		library, err := app.Playbooks(cfg, specs)
+		if err != nil {
+			return err
+		}
+		v := struct {
+			OK        bool `json:"ok"`
+			Tenants   int  `json:"tenants"`
+			Playbooks int  `json:"playbooks"`
+			Operators int  `json:"operators"`
+		}{true, len(cfg.Tenants), len(library.Playbooks()), len(cfg.Operators)}
+		return out(e, *asJSON, v, func(w io.Writer) {
+			fmt.Fprintf(w, "ok: %d tenants, %d playbooks, %d operators\n", v.Tenants, v.Playbooks, v.Operators)
+		})
+	}
+	return c
+}
