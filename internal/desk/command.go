@@ -35,7 +35,7 @@ func (s *Service) Undo(ctx context.Context, op access.Operator, id, reason strin
 	}
 	var started run.Run
 	err = s.store.Update(ctx, func(tx Tx) error {
-		acts, err := s.undos(tx, tenant, id, ofRun)
+		acts, err := undos(tx, tenant, id, ofRun)
 		if err != nil {
 			return err
 		}
@@ -65,38 +65,16 @@ func (s *Service) undoable(ctx context.Context, op access.Operator, id string) (
 	return a.Tenant, false, err
 }
 
-// undos returns the actions to take back, newest first.
-func (s *Service) undos(tx Tx, t identity.Tenant, id string, ofRun bool) ([]action.Action, error) {
+// undos returns the actions to take back; the driver says which cannot be.
+func undos(tx Tx, t identity.Tenant, id string, ofRun bool) ([]action.Action, error) {
 	if !ofRun {
 		a, err := tx.Action(t, action.ID(id))
 		if err != nil {
 			return nil, err
 		}
-		if why := s.whyNotUndo(a); why != "" {
-			return nil, fault.Errorf(fault.Conflict, "action %s: %s", id, why)
-		}
 		return []action.Action{a}, nil
 	}
-	all, err := tx.ActionsOfRun(t, run.ID(id))
-	if err != nil {
-		return nil, err
-	}
-	var acts []action.Action
-	var why []string
-	for _, a := range all {
-		if w := s.whyNotUndo(a); w != "" {
-			why = append(why, fmt.Sprintf("%s: %s", s.title(a.Name), w))
-			continue
-		}
-		acts = append(acts, a)
-	}
-	if len(acts) == 0 {
-		if len(why) == 0 {
-			why = append(why, "it did nothing")
-		}
-		return nil, fault.Errorf(fault.Conflict, "run %s has nothing to undo: %s", id, strings.Join(why, "; "))
-	}
-	return acts, nil
+	return tx.ActionsOfRun(t, run.ID(id))
 }
 
 // Hold switches the global stop of a tenant on or off; the empty tenant is all
@@ -300,7 +278,11 @@ func (s *Service) plannable(ctx context.Context, op access.Operator, playbookID 
 // approvals and gate as any other. planHash, when it is not empty, is the plan
 // the operator saw; another plan by now is fault.Conflict. Without an open case
 // one is opened. It needs access.Plan.
-func (s *Service) Start(ctx context.Context, op access.Operator, playbookID string, id identity.ID, planHash string) (RunView, error) {
+func (s *Service) Start(ctx context.Context, op access.Operator, playbookID string, id identity.ID, planHash, reason string) (RunView, error) {
+	reason, err := checkReason(reason, false)
+	if err != nil {
+		return RunView{}, fmt.Errorf("start %s: %w", playbookID, err)
+	}
 	i, err := s.plannable(ctx, op, playbookID, id)
 	if err != nil {
 		return RunView{}, err
@@ -325,7 +307,7 @@ func (s *Service) Start(ctx context.Context, op access.Operator, playbookID stri
 			return err
 		}
 		by := access.ByOperator(op.ID)
-		started, _, err = s.driver.Begin(tx, run.Start{Match: playbook.Match{Ref: playbook.Ref{ID: playbookID}}, Case: c.ID, Input: in, AskedBy: by})
+		started, _, err = s.driver.Begin(tx, run.Start{Match: playbook.Match{Ref: playbook.Ref{ID: playbookID}}, Case: c.ID, Input: in, AskedBy: by, Why: reason})
 		return err
 	})
 	if err != nil {

@@ -206,7 +206,7 @@ func summary(r run.Run, name string) RunSummary {
 	out := RunSummary{
 		Tenant: r.Tenant, ID: r.ID, Case: r.Case, Identity: r.Identity, Name: name,
 		Playbook: r.Playbook.ID, Title: r.Playbook.ID, State: r.State, Reason: r.Reason,
-		AskedBy: r.AskedBy, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+		AskedBy: r.AskedBy, Why: r.Why, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
 	}
 	if r.Plan != nil {
 		out.Title = cmp.Or(r.Plan.Title, r.Playbook.ID)
@@ -469,4 +469,14 @@ func (s *Service) Pulse(ctx context.Context, op access.Operator) (int64, error) 
 		return 0, err
 	}
 	return s.store.Pulse(ctx)
+}
+
+// Cases lists cases, closed ones too. It needs access.Read.
+func (s *Service) Cases(ctx context.Context, op access.Operator, f CaseFilter, p Page) (List[casefile.Case], error) {
+	t, err := may(op, access.Read, f.Tenant)
+	if err != nil {
+		return List[casefile.Case]{}, err
+	}
+	f.Tenant = t
+	return s.store.Cases(ctx, f, p)
 }

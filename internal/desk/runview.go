@@ -218,8 +218,8 @@ func (s *Service) whyNotUndo(a action.Action) string {
 		return "it is undone already"
 	case a.UndoOf != "":
 		return "it is itself an undo; start the playbook again instead"
-	case a.State != action.Verified && a.State != action.AcceptedState && a.State != action.Unconfirmed:
-		return fmt.Sprintf("it is %s; only what took effect can be undone", a.State)
+	case a.State != action.Verified:
+		return fmt.Sprintf("it is %s; only what is verified can be undone", a.State)
 	case len(a.Before) == 0:
 		return "the state before it was not recorded"
 	}

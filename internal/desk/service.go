@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"time"
@@ -26,9 +27,13 @@ type Options struct {
 	Playbooks func() Playbooks
 	Catalogue *action.Catalogue
 	Policy    func(identity.Tenant) identity.Policy
+	Operators *Operators
 	Now       func() time.Time
 	Rand      io.Reader // cryptographically strong: hand-over keys come from it
 
+	// HandOverFrom is the operator group that approves hand-overs; "" means
+	// "responders".
+	HandOverFrom string
 	// Reveal is how long a hand-over can be revealed after its password was set;
 	// 0 means an hour.
 	Reveal time.Duration
@@ -42,10 +47,13 @@ type Service struct {
 	playbooks func() Playbooks
 	catalogue *action.Catalogue
 	policy    func(identity.Tenant) identity.Policy
+	operators *Operators
 	now       func() time.Time
 	rand      io.Reader
-	reveal    time.Duration
 	log       *slog.Logger
+
+	handOverFrom string
+	reveal       time.Duration
 }
 
 // New returns the desk, or fault.Invalid naming the first option that is missing.
@@ -55,7 +63,7 @@ func New(o Options) (*Service, error) {
 		have bool
 	}{
 		{"Store", o.Store != nil}, {"Driver", o.Driver != nil}, {"Playbooks", o.Playbooks != nil},
-		{"Catalogue", o.Catalogue != nil}, {"Policy", o.Policy != nil}, {"Now", o.Now != nil}, {"Rand", o.Rand != nil},
+		{"Catalogue", o.Catalogue != nil}, {"Policy", o.Policy != nil}, {"Operators", o.Operators != nil}, {"Now", o.Now != nil}, {"Rand", o.Rand != nil},
 	} {
 		if !need.have {
 			return nil, fault.Errorf(fault.Invalid, "desk: option %s is missing", need.name)
@@ -69,7 +77,8 @@ func New(o Options) (*Service, error) {
 	}
 	return &Service{
 		store: o.Store, driver: o.Driver, playbooks: o.Playbooks, catalogue: o.Catalogue,
-		policy: o.Policy, now: o.Now, rand: o.Rand, reveal: o.Reveal, log: o.Log,
+		policy: o.Policy, operators: o.Operators, now: o.Now, rand: o.Rand, log: o.Log,
+		reveal: o.Reveal, handOverFrom: cmp.Or(o.HandOverFrom, "responders"),
 	}, nil
 }
 

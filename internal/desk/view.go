@@ -69,6 +69,7 @@ type RunSummary struct {
 	Verified  int             `json:"verified"` // steps
 	Steps     int             `json:"steps"`    // steps that are not skipped
 	AskedBy   access.Actor    `json:"askedBy"`
+	Why       string          `json:"why,omitempty"` // what a person gave as the reason
 	StartedAt time.Time       `json:"startedAt"`
 	EndedAt   time.Time       `json:"endedAt,omitzero"`
 }

@@ -279,8 +279,28 @@ func (s *server) commands() {
 			Body struct {
 				Playbook string `json:"playbook" minLength:"1" maxLength:"200"`
 				PlanHash string `json:"planHash,omitempty" maxLength:"200" doc:"The plan you saw; when it changed, nothing is started."`
+				reasoned
 			}
 		}) (*body[desk.RunView], error) {
-			return answer(s.desk.Start(ctx, op, in.Body.Playbook, identity.ID(in.ID), in.Body.PlanHash))
+			return answer(s.desk.Start(ctx, op, in.Body.Playbook, identity.ID(in.ID), in.Body.PlanHash, in.Body.Reason))
+		})
+	register(s, access.Plan, post("hand-over", "/identities/{id}/hand-over", "Ask to give access again with a new password; needs a reason and another's approval"),
+		func(ctx context.Context, op access.Operator, in *struct {
+			byID
+			Body struct {
+				Recipient access.OperatorID `json:"recipient,omitempty" maxLength:"200" doc:"Who may reveal it; whoever asks when left out."`
+				reasoned
+			}
+		}) (*body[desk.HandOver], error) {
+			return answer(s.desk.AskHandOver(ctx, op, identity.ID(in.ID), in.Body.Recipient, in.Body.Reason))
+		})
+	register(s, access.Read, post("reveal", "/runs/{id}/reveal", "Reveal a handed-over password: once, to its recipient"),
+		func(ctx context.Context, op access.Operator, in *struct {
+			byID
+			Body struct {
+				Key string `json:"key" minLength:"1" maxLength:"200" doc:"The part of the link after #."`
+			}
+		}) (*body[desk.Revealed], error) {
+			return answer(s.desk.Reveal(ctx, op, run.ID(in.ID), in.Body.Key))
 		})
 }
