@@ -60,10 +60,16 @@ type Spec struct {
 
 	Batch       int           // how many targets one request may carry; 1 when it cannot batch
 	Bucket      Bucket        // what a request counts against
+	ReadBatch   int           // how many targets one read of Look or ReadBack covers; 0: one
+	ReadBucket  Bucket        // what such a read counts against; "" is BucketDirectoryRead
 	NeverRepeat bool          // an unknown outcome is read until the deadline and then goes to a person
 	Propagation time.Duration // how long the directory may take to show an effect it accepted
 	Within      time.Duration // default deadline of the read-back, from acceptance
 }
+
+// Disruptive reports whether the person or workload behind the account will feel
+// it: what the blast-radius limits count.
+func (s Spec) Disruptive() bool { return s.Effect == EffectRestrict || s.Effect == EffectCredential }
 
 // Params describes an action's parameters.
 type Params []Param
@@ -123,6 +129,7 @@ type Outcome struct {
 	RequestID string        // the directory's own id of the request
 	After     time.Duration // Later only; 0: the directory did not say
 	Throttled bool          // Later only: a published limit was hit
+	Pressure  float64       // how much of its limit the directory says is used, 1 is all; 0: it did not say
 }
 
 // A Reading is what a read-back saw.
@@ -137,7 +144,8 @@ type Reading struct {
 // A Type is one kind of action. Implementations pass actiontest.Run.
 //
 // The slices a method returns match reqs one to one. len(reqs) is at most
-// Spec.Batch for Do, and any for Look and ReadBack, which may read by lists.
+// Spec.Batch for Do. Look and ReadBack take any number and read by lists;
+// dispatch hands them at most Spec.ReadBatch, which cost one read.
 // A Type neither retries nor stores nor checks who may: dispatch does.
 type Type interface {
 	Spec() Spec

@@ -30,8 +30,9 @@ type Catalogue struct {
 }
 
 // NewCatalogue returns the catalogue of the types and routes. It returns every
-// contradiction at once: a name taken twice, an undo that does not exist, a
-// reversible action without an Undoer, an irreversible one that does not say why.
+// contradiction at once: a name taken twice, an undo or a route's end that does
+// not exist, a reversible action without an Undoer, an irreversible one that does
+// not say why.
 func NewCatalogue(types []Type, routes []Route) (*Catalogue, error) {
 	c := &Catalogue{types: map[Name]Type{}, routes: map[Name]Route{}}
 	var bad []string
@@ -45,6 +46,8 @@ func NewCatalogue(types []Type, routes []Route) (*Catalogue, error) {
 		switch {
 		case s.Undo == "" && s.Irreversible == "":
 			bad = append(bad, fmt.Sprintf("action %s neither has an undo nor says why not", s.Name))
+		case s.Undo != "" && s.Irreversible != "":
+			bad = append(bad, fmt.Sprintf("action %s names an undo and says that there is none", s.Name))
 		case s.Undo != "" && !undoer:
 			bad = append(bad, fmt.Sprintf("action %s names an undo and cannot compute it", s.Name))
 		}
@@ -61,8 +64,17 @@ func NewCatalogue(types []Type, routes []Route) (*Catalogue, error) {
 		if _, taken := c.types[r.Name]; taken {
 			bad = append(bad, fmt.Sprintf("route %s has the name of an action", r.Name))
 		}
+		if _, taken := c.routes[r.Name]; taken {
+			bad = append(bad, fmt.Sprintf("route %s is listed twice", r.Name))
+		}
+		for _, to := range r.To {
+			if c.types[to] == nil {
+				bad = append(bad, fmt.Sprintf("route %s leads to %s, which is not listed", r.Name, to))
+			}
+		}
 		c.routes[r.Name] = r
 	}
+	slices.Sort(bad)
 	if len(bad) > 0 {
 		return nil, fault.Errorf(fault.Invalid, "action catalogue: %s", strings.Join(bad, "; "))
 	}

@@ -46,13 +46,15 @@ type Store interface {
 	// Unproven returns actions that are running, accepted or unconfirmed, with
 	// NextAt set and not after now, oldest NextAt first, then id, at most limit.
 	Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error)
-	// NextDue returns the earliest NextAt that is set, of actions that are approved,
+	// NextDue returns the earliest NextAt after a time, of actions that are approved,
 	// held, running, accepted or unconfirmed, and false when there is none.
-	NextDue(ctx context.Context, t identity.Tenant) (time.Time, bool, error)
+	NextDue(ctx context.Context, t identity.Tenant, after time.Time) (time.Time, bool, error)
 	// Acquire takes or renews the tenant's lease for owner until now+ttl. It
-	// returns fault.Conflict when another owner holds an unexpired one.
+	// returns fault.Conflict when another owner holds an unexpired one. Taking it
+	// raises the fence and sets Taken; renewing it does neither.
 	Acquire(ctx context.Context, t identity.Tenant, owner string, now time.Time, ttl time.Duration) (Lease, error)
-	// Release gives the lease up when owner holds it.
+	// Release gives the lease up when its owner still holds it with its fence; else
+	// it does nothing.
 	Release(ctx context.Context, l Lease) error
 	// Intents returns name and IntentAt of every action whose IntentAt is not before
 	// since, oldest first: what a new owner rebuilds its budget from.

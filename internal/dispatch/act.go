@@ -1,0 +1,448 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
+)
+
+// A candidate is one action of a set on its way out.
+type candidate struct {
+	action action.Action
+	look   action.Look
+	lookAt time.Time
+	secret []byte // wiped when the set is over
+	sealed []byte
+
+	decision  Decision
+	asked     bool      // the gate was asked
+	send      bool      // its intent is durable
+	decidedAt time.Time // when the gate said yes
+	dueSince  time.Time // when it could first have left
+}
+
+// act brings a set out: look, wait for a request, write the intents, send, write
+// the outcomes. It returns the actions as it left them. ctx keeps what has not
+// left from leaving; what has left is followed to its outcome.
+func (s *session) act(ctx context.Context, st *set) (changed []action.Action) {
+	cands, err := s.look(ctx, st)
+	defer wipe(cands)
+	if err != nil {
+		return nil // the session ends: nothing was decided
+	}
+	paid := false
+	if wanted(cands) {
+		if err := s.budget.take(ctx, st.spec.Bucket, turn(lane(st))); err != nil {
+			return nil
+		}
+		paid = true
+	}
+	id := s.o.NewRequestID()
+	err = s.writes.do(ctx, func(tx Tx) error {
+		if err := s.mine(tx); err != nil {
+			return err
+		}
+		changed = changed[:0]
+		for _, c := range cands {
+			a, moved, err := s.decide(tx, st.spec, c, id)
+			if err != nil {
+				return err
+			}
+			if moved {
+				changed = append(changed, a)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.trouble("write intents", err)
+		if paid {
+			s.budget.give(st.spec.Bucket)
+		}
+		return nil // without a durable intent nothing leaves
+	}
+	var out []*candidate
+	for _, c := range cands {
+		if c.asked {
+			s.o.Meter.Decided(st.spec.Name, c.decision.Verdict, c.decision.Rule())
+		}
+		if c.send {
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		if paid {
+			s.budget.give(st.spec.Bucket)
+		}
+		return changed
+	}
+	return merge(changed, s.send(ctx, st, out))
+}
+
+// look reads the targets and makes the secrets of those that will be changed. An
+// error means that ctx ended.
+func (s *session) look(ctx context.Context, st *set) ([]*candidate, error) {
+	if shared(st.spec.ReadBucket) {
+		if err := s.budget.take(ctx, st.spec.ReadBucket, turn(lane(st))); err != nil {
+			return nil, err
+		}
+	}
+	at := s.o.Now()
+	read, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
+	looks := st.typ.Look(read, requests(st.actions))
+	cancel()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	cands := make([]*candidate, len(st.actions))
+	var worst error
+	for n, a := range st.actions {
+		c := &candidate{action: a, look: action.Look{Err: fault.Errorf(fault.Unavailable, "%s said nothing of the account", a.Name)}, lookAt: at}
+		if n < len(looks) {
+			c.look = looks[n]
+		}
+		if c.look.Err != nil {
+			worst = c.look.Err
+		}
+		if g, ok := st.typ.(action.Generator); ok && c.leaves() {
+			var err error
+			if c.secret, c.sealed, err = g.Generate(s.o.Rand, a.Request()); err != nil {
+				c.look.Refuse = err.Error()
+			}
+		}
+		cands[n] = c
+	}
+	s.readAnswered(st.spec, worst)
+	return cands, nil
+}
+
+// leaves reports whether a request is to be sent if the gate agrees.
+func (c *candidate) leaves() bool {
+	return c.look.Err == nil && c.look.Refuse == "" && !c.look.Already
+}
+
+func wanted(cands []*candidate) bool {
+	for _, c := range cands {
+		if c.leaves() {
+			return true
+		}
+	}
+	return false
+}
+
+// lane is the most urgent lane of the set.
+func lane(st *set) action.Lane {
+	best := st.actions[0].Lane
+	for _, a := range st.actions {
+		best = min(best, a.Lane)
+	}
+	return best
+}
+
+// shared reports whether reads of the bucket compete with containment.
+func shared(b action.Bucket) bool { return b != "" && b != action.BucketDirectoryRead }
+
+// readAnswered tells the budget how a read went that competes with containment.
+func (s *session) readAnswered(spec action.Spec, err error) {
+	switch {
+	case !shared(spec.ReadBucket):
+	case errors.Is(err, fault.Unavailable):
+		after, _ := fault.RetryAfter(err)
+		s.budget.throttled(spec.ReadBucket, after)
+	default:
+		s.budget.answered(spec.ReadBucket, 0)
+	}
+}
+
+// decide settles one candidate inside the intent transaction and reports whether
+// it changed the action's row. It sets c.send when the intent is written.
+func (s *session) decide(tx Tx, spec action.Spec, c *candidate, requestID string) (action.Action, bool, error) {
+	c.send, c.asked = false, false
+	now := s.o.Now()
+	a, err := tx.Action(s.tenant, c.action.ID)
+	if errors.Is(err, fault.NotFound) {
+		return a, false, nil
+	}
+	if err != nil {
+		return a, false, err
+	}
+	if (a.State != action.Approved && a.State != action.Held) || a.Attempt != c.action.Attempt {
+		return a, false, nil // somebody withdrew it, or it went out already
+	}
+	if c.look.Err != nil {
+		a, err = s.unread(tx, a, c.look.Err, now)
+		return a, err == nil, err
+	}
+	set := s.o.Settings()
+	f, err := s.facts(tx, spec, a, c, set, now)
+	if err != nil {
+		return a, false, err
+	}
+	d := Gate{set.Limits}.Check(f)
+	c.decision, c.asked, c.dueSince = d, true, dueSince(a)
+	switch {
+	case d.Verdict == Refuse:
+		a, err = s.refuse(tx, a, d.Text(), string(d.Rule()), now)
+	case c.look.Refuse != "":
+		a, err = s.refuse(tx, a, c.look.Refuse, "directory", now)
+	case c.look.Already: // nothing leaves, so nothing holds it
+		a, err = s.already(tx, a, c.look, now)
+	case d.Verdict == Hold:
+		a, err = s.hold(tx, a, d, now)
+	default:
+		if a, err = s.intent(tx, spec, a, f.Run, c, requestID, now); err == nil {
+			c.action, c.send, c.decidedAt = a, true, now
+		}
+	}
+	return a, err == nil, err
+}
+
+// facts gathers what the gate asks for.
+func (s *session) facts(tx Tx, spec action.Spec, a action.Action, c *candidate, set Settings, now time.Time) (Facts, error) {
+	f := Facts{Now: now, Action: a, Spec: spec, Held: s.fence, Observe: set.Observe, LookedAt: c.lookAt}
+	var err error
+	if f.Stop, err = tx.Stop(s.tenant); err != nil {
+		return f, err
+	}
+	if f.Stop.On {
+		s.mu.Lock()
+		s.stopped = true
+		s.mu.Unlock()
+	}
+	if f.Fence, err = tx.Fence(s.tenant); err != nil {
+		return f, err
+	}
+	r, err := tx.Run(s.tenant, run.ID(a.Run))
+	if err == nil {
+		f.Run = &r
+	} else if !errors.Is(err, fault.NotFound) {
+		return f, err
+	}
+	dir, err := tx.Directory(s.tenant)
+	if err != nil {
+		return f, err
+	}
+	i, err := tx.Identity(s.tenant, a.Identity)
+	switch {
+	case errors.Is(err, fault.NotFound):
+	case err != nil:
+		return f, err
+	default:
+		if next, ok := learn(i, a.Account, c.look.Facts, c.lookAt); ok {
+			if i, err = tx.PutIdentity(next); err != nil {
+				return f, err
+			}
+		}
+		i = withRoles(i, dir)
+		usable, err := s.usableAdmins(tx, i, dir)
+		if err != nil {
+			return f, err
+		}
+		f.Identity = &i
+		f.Protection = set.Policy.Protect(i, usable, dir.AsOf, now)
+	}
+	if !spec.Disruptive() || a.UndoOf != "" {
+		return f, nil
+	}
+	reach := Reach{Names: s.disruptive, Since: now.Add(-time.Hour), Playbook: a.Playbook, But: a.Identity}
+	if f.Hour, err = tx.Disruptions(s.tenant, reach); err != nil {
+		return f, err
+	}
+	if f.Hour.Tenant > 0 {
+		reach.Since = now.Add(-time.Minute)
+		f.Minute, err = tx.Disruptions(s.tenant, reach)
+	}
+	return f, err
+}
+
+// usableAdmins counts the usable Global Administrators less those that were
+// disrupted since the directory was read: two of them in one campaign must not
+// both pass for the last but one. It asks only when i is one.
+func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.DirectoryFacts) (int, error) {
+	usable := len(dir.UsableGlobalAdmins)
+	if !globalAdmin(i) || usable == 0 {
+		return usable, nil
+	}
+	var others []string
+	for _, id := range dir.UsableGlobalAdmins {
+		if !owns(i, id) {
+			others = append(others, id)
+		}
+	}
+	gone, err := tx.Touched(s.tenant, others, s.disruptive, dir.AsOf)
+	return usable - len(gone), err
+}
+
+// intent writes what is about to leave (law 3), with what it replaces (law 5).
+func (s *session) intent(tx Tx, spec action.Spec, a action.Action, r *run.Run, c *candidate, requestID string, now time.Time) (action.Action, error) {
+	a, err := s.ready(a, now)
+	if err != nil {
+		return a, err
+	}
+	// After an attempt with an unknown outcome the present state may be our own
+	// doing: what is to be restored is what was there before the first.
+	if a.Outcome != action.Unknown || a.Before == nil {
+		a.Before, a.BeforeText = c.look.State, c.look.Text
+	}
+	if a, err = a.Move(action.Running, "", now); err != nil {
+		return a, err
+	}
+	a.Attempt++
+	a.Fence, a.ClientRequestID, a.RequestID, a.Sealed, a.Proof = s.fence, requestID, "", c.sealed, ""
+	a.AcceptedAt = time.Time{}
+	a.Deadline = now.Add(within(spec, r, a.Step))
+	a.NextAt = now.Add(s.settled())
+	if a, err = tx.PutAction(a); err != nil {
+		return a, err
+	}
+	return a, tx.Audit(s.entry(a, audit.ActionIntent, now, fmt.Sprintf("about to %s on %s", verb(spec), a.Account.Name()),
+		map[string]any{"clientRequestId": a.ClientRequestID, "attempt": a.Attempt, "fence": a.Fence, "before": rawOrNil(a.Before), "beforeText": a.BeforeText}))
+}
+
+// settled is how long after its intent a request that nobody heard of again is
+// certainly over on our side: it left within SendWithin and was cut off after the
+// request timeout. A successor reads it then, not before.
+func (s *session) settled() time.Duration { return s.o.SendWithin + s.o.RequestTimeout }
+
+// within is the deadline of the proof: the step's own, else the type's.
+func within(spec action.Spec, r *run.Run, step string) time.Duration {
+	if r != nil && r.Plan != nil {
+		for _, st := range r.Plan.Steps {
+			if st.ID == step && st.Within > 0 {
+				return st.Within
+			}
+		}
+	}
+	return spec.Within
+}
+
+// send brings the set to the directory and writes what it said.
+func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.Action {
+	reqs := make([]action.Request, len(out))
+	for n, c := range out {
+		reqs[n] = c.action.Request()
+		reqs[n].Secret = c.secret
+	}
+	began := s.o.Now()
+	outcomes := s.tooLate(st, out, began)
+	if outcomes == nil {
+		for _, c := range out {
+			s.o.Meter.Left(st.spec.Name, began.Sub(c.dueSince))
+		}
+		// What has left is heard to its end, also when the process is told to stop.
+		do, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.RequestTimeout)
+		outcomes = st.typ.Do(do, reqs)
+		cancel()
+		s.spent(st, outcomes)
+	}
+	took := s.o.Now().Sub(began)
+	for n := range out {
+		if n >= len(outcomes) { // a type that breaks its contract: nothing is known
+			outcomes = append(outcomes, action.Outcome{Verdict: action.Unknown, Reason: "the action said nothing of this target"})
+		}
+		s.o.Meter.Sent(st.spec.Name, outcomes[n].Verdict, took)
+	}
+	changed, err := s.outcomes(ctx, st.spec, out, outcomes)
+	if err != nil {
+		s.trouble("write outcomes; they will be read from the directory", err)
+		for _, c := range out {
+			changed = append(changed, c.action)
+		}
+	}
+	return changed
+}
+
+// tooLate returns outcomes for a set that may not leave any more: the gate's word
+// is old, the lease has run out. It returns nil when it may. A process that was
+// frozen here wakes up to this check; one frozen inside Do cannot be helped.
+func (s *session) tooLate(st *set, out []*candidate, now time.Time) []action.Outcome {
+	age := now.Sub(out[0].decidedAt)
+	if age >= 0 && age <= s.o.SendWithin && now.Before(s.until()) {
+		return nil
+	}
+	s.budget.give(st.spec.Bucket)
+	outcomes := make([]action.Outcome, len(out))
+	for n := range outcomes {
+		outcomes[n] = action.Outcome{Verdict: action.Later, After: time.Millisecond,
+			Reason: fmt.Sprintf("not sent: the intent was %v old, or the lease had run out", age.Round(time.Millisecond))}
+	}
+	return outcomes
+}
+
+// until is when the lease runs out.
+func (s *session) until() time.Time {
+	if l := s.lease.Load(); l != nil && l.Fence == s.fence {
+		return l.Until
+	}
+	return time.Time{}
+}
+
+// spent tells the budget what the directory said of its limits.
+func (s *session) spent(st *set, outcomes []action.Outcome) {
+	var pressure float64
+	for _, o := range outcomes {
+		pressure = max(pressure, o.Pressure)
+		if o.Throttled {
+			s.budget.throttled(st.spec.Bucket, o.After)
+			return
+		}
+	}
+	s.budget.answered(st.spec.Bucket, pressure)
+}
+
+// dueSince is when a ready action could first have left.
+func dueSince(a action.Action) time.Time {
+	if a.NextAt.After(a.ApprovedAt) {
+		return a.NextAt
+	}
+	return a.ApprovedAt
+}
+
+// wipe overwrites the secrets: nothing needs them any more.
+func wipe(cands []*candidate) {
+	for _, c := range cands {
+		if c != nil {
+			clear(c.secret)
+		}
+	}
+}
+
+func requests(actions []action.Action) []action.Request {
+	out := make([]action.Request, len(actions))
+	for n, a := range actions {
+		out[n] = a.Request()
+	}
+	return out
+}
+
+// merge returns the actions of both, those of newer where both have one.
+func merge(older, newer []action.Action) []action.Action {
+	at := map[action.ID]int{}
+	for n, a := range older {
+		at[a.ID] = n
+	}
+	for _, a := range newer {
+		if n, ok := at[a.ID]; ok {
+			older[n] = a
+		} else {
+			older = append(older, a)
+		}
+	}
+	return older
+}
+
+func rawOrNil(b []byte) any {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,96 @@
+package dispatch
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// refresh is how old an account's facts may be before reading the same again is
+// worth a write.
+const refresh = time.Minute
+
+// learn returns i with what was just read of the account, and whether that is
+// worth storing. Roles, groups and registration are read elsewhere and stay.
+func learn(i identity.Identity, ref identity.Ref, read *identity.Facts, at time.Time) (identity.Identity, bool) {
+	if read == nil {
+		return i, false
+	}
+	key := identity.Account{Ref: ref}.Key()
+	for n, a := range i.Accounts {
+		if a.Provider != ref.Provider || a.Key() != key {
+			continue
+		}
+		was, next := a.Facts, *read
+		if next.AsOf.IsZero() {
+			next.AsOf = at
+		}
+		if next.AsOf.Before(was.AsOf) {
+			return i, false
+		}
+		next.RolesAsOf, next.Roles, next.Groups = was.RolesAsOf, was.Roles, was.Groups
+		next.RegistrationAsOf, next.MFARegistered, next.Passwordless = was.RegistrationAsOf, was.MFARegistered, was.Passwordless
+		fresh := next.AsOf.Sub(was.AsOf) < refresh
+		was.AsOf = next.AsOf
+		if fresh && reflect.DeepEqual(was, next) {
+			return i, false
+		}
+		i.Accounts = slices.Clone(i.Accounts)
+		i.Accounts[n].Facts = next
+		i.UpdatedAt = at
+		return i, true
+	}
+	return i, false
+}
+
+// withRoles returns i with the roles and groups that the newest reading of the
+// directory has for its accounts: protection is judged by what is true now, not
+// by what was true when the case opened. A reading older than the account's own
+// facts adds groups and takes nothing away.
+func withRoles(i identity.Identity, dir connector.DirectoryFacts) identity.Identity {
+	if dir.AsOf.IsZero() {
+		return i
+	}
+	i.Accounts = slices.Clone(i.Accounts)
+	for n, a := range i.Accounts {
+		if a.Provider != identity.EntraID {
+			continue
+		}
+		f := &i.Accounts[n].Facts
+		if dir.AsOf.After(f.RolesAsOf) {
+			f.Roles, f.RolesAsOf = holder(dir, a), dir.AsOf
+		}
+		for group, members := range dir.GroupMembers {
+			if containsFold(members, a.ObjectID) && !containsFold(f.Groups, group) {
+				f.Groups = append(slices.Clone(f.Groups), group)
+			}
+		}
+	}
+	return i
+}
+
+func holder(dir connector.DirectoryFacts, a identity.Account) []identity.Role {
+	if roles, ok := dir.Holders[a.Key()]; ok {
+		return roles
+	}
+	return dir.Holders[a.ObjectID]
+}
+
+func globalAdmin(i identity.Identity) bool {
+	roles, _ := i.Roles()
+	return slices.ContainsFunc(roles, func(r identity.Role) bool { return r.TemplateID == identity.GlobalAdministrator && r.Active })
+}
+
+func owns(i identity.Identity, objectID string) bool {
+	return slices.ContainsFunc(i.Accounts, func(a identity.Account) bool {
+		return a.Provider == identity.EntraID && strings.EqualFold(a.ObjectID, objectID)
+	})
+}
+
+func containsFold(list []string, s string) bool {
+	return s != "" && slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, s) })
+}

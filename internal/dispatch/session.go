@@ -1,0 +1,406 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
+)
+
+// readers is how many directory reads for read-backs run at once.
+const readers = 4
+
+// together is how much earlier than due a read-back may be made.
+const together = 50 * time.Millisecond
+
+// everything is more rows than a tenant can have open.
+const everything = 100_000
+
+// A session is one ownership of a tenant, from winning the lease to losing it.
+type session struct {
+	*Dispatcher
+	fence  int64
+	writes *committer
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	inflight map[action.ID]bool            // being worked on by a goroutine of ours
+	open     map[string]map[action.ID]bool // by account: actions that others wait for; see note
+	slots    map[action.Bucket]int         // sets being sent, by what they count against
+	reading  map[action.Bucket]int         // sets being read back
+	stopped  bool                          // the gate met the global stop
+	told     string                        // the trouble that was logged last
+}
+
+// A set is what one request carries: actions of one type with the same
+// parameters.
+type set struct {
+	typ     action.Type
+	spec    action.Spec
+	actions []action.Action
+}
+
+// run works until ctx ends (nil) or the lease is lost (an error), and returns
+// when everything it started has ended.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.wg.Wait()
+	defer cancel()
+	if err := s.inherit(ctx); err != nil {
+		s.trouble("read what the last owner left", err)
+		sleep(ctx, s.o.Tick, nil)
+		return nil // the lease is asked for anew
+	}
+	for ctx.Err() == nil {
+		if err := s.renew(ctx); err != nil {
+			return err
+		}
+		now := s.o.Now()
+		if err := s.pass(ctx, now); err != nil && ctx.Err() == nil {
+			s.trouble("look for due actions", err)
+		}
+		s.rest(ctx, now)
+	}
+	return nil
+}
+
+// rest waits for a nudge, the next due action or the tick.
+func (s *session) rest(ctx context.Context, now time.Time) {
+	wait := min(s.o.Tick, s.o.LeaseTTL/4)
+	if due, ok, err := s.store.NextDue(ctx, s.tenant, now); err == nil && ok {
+		wait = min(wait, max(0, due.Sub(s.o.Now())))
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-s.nudge:
+	case <-t.C:
+	}
+}
+
+// inherit learns what the predecessor spent and what it left open.
+func (s *session) inherit(ctx context.Context) error {
+	now := s.o.Now()
+	spent, err := s.store.Intents(ctx, s.tenant, now.Add(-s.budget.o.Memory))
+	if err != nil {
+		return err
+	}
+	s.budget.rebuild(charges(spent, func(n action.Name) (action.Spec, bool) {
+		t, err := s.cat.Type(n)
+		if err != nil {
+			return action.Spec{}, false
+		}
+		return t.Spec(), true
+	}))
+	open, err := s.store.Unproven(ctx, s.tenant, now.Add(100*365*24*time.Hour), everything)
+	if err != nil {
+		return err
+	}
+	for _, a := range open {
+		s.note(a)
+	}
+	return nil
+}
+
+// note keeps account of which accounts have an action that others must wait for.
+// All wait while a request is under way or its outcome is unknown (true), since
+// two requests that race leave a state nobody asked for. One that is never
+// repeated also waits for another to be proven (false): it would count as its
+// proof.
+func (s *session) note(a action.Action) {
+	key := accountKey(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case a.State == action.Running:
+		s.occupy(key, a.ID, true)
+	case a.State == action.AcceptedState && s.neverRepeat(a.Name):
+		s.occupy(key, a.ID, false)
+	default:
+		s.vacate(key, a.ID)
+	}
+}
+
+func (s *session) occupy(key string, id action.ID, all bool) {
+	if s.open[key] == nil {
+		s.open[key] = map[action.ID]bool{}
+	}
+	s.open[key][id] = all
+}
+
+func (s *session) vacate(key string, id action.ID) {
+	delete(s.open[key], id)
+	if len(s.open[key]) == 0 {
+		delete(s.open, key)
+	}
+}
+
+// waits reports whether an action of the spec on the account must wait.
+func (s *session) waits(key string, spec action.Spec) bool {
+	for _, all := range s.open[key] {
+		if all || spec.NeverRepeat {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) neverRepeat(n action.Name) bool {
+	t, err := s.cat.Type(n)
+	return err == nil && t.Spec().NeverRepeat
+}
+
+func accountKey(a action.Action) string {
+	acc := identity.Account{Ref: a.Account}
+	return string(a.Account.Provider) + " " + cmp.Or(acc.Key(), a.Account.Name())
+}
+
+// pass starts everything that is due and for which there is room.
+func (s *session) pass(ctx context.Context, now time.Time) error {
+	// What is due in a moment is read along: one list instead of many single reads.
+	due, err := s.store.Unproven(ctx, s.tenant, now.Add(together), 500)
+	if err != nil {
+		return err
+	}
+	s.startReads(ctx, due)
+	s.mu.Lock()
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		if stopped, err = s.standStill(ctx, now); stopped || err != nil {
+			return err
+		}
+	}
+	names, room := s.room()
+	if len(names) == 0 {
+		return nil
+	}
+	ready, err := s.store.Ready(ctx, s.tenant, names, now, room)
+	if err != nil {
+		return err
+	}
+	for _, st := range s.gather(ready) {
+		s.wg.Go(func() {
+			runs := s.act(ctx, st)
+			s.finish(st, s.slots, st.spec.Bucket, runs)
+		})
+	}
+	return nil
+}
+
+// room returns the types of which another set may be sent now, and how many
+// actions are worth looking at.
+func (s *session) room() (names []action.Name, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n = len(s.inflight) + 64 // those under way are still ready in the store until their intent
+	for _, name := range s.names {
+		t, err := s.cat.Type(name)
+		if err != nil {
+			continue
+		}
+		spec := t.Spec()
+		if free := s.width(spec.Bucket) - s.slots[spec.Bucket]; free > 0 {
+			names = append(names, name)
+			n += free * max(1, spec.Batch)
+		}
+	}
+	return names, n
+}
+
+// width is how many sets of a bucket may be under way. Identity protection gives
+// one request a second: what comes meanwhile joins the next batch.
+func (s *session) width(b action.Bucket) int {
+	if b == action.BucketIdentityProtection {
+		return 1
+	}
+	return s.o.Concurrency
+}
+
+// gather makes sets of the ready actions, in their order, as far as there are
+// slots, and marks them as under way.
+func (s *session) gather(ready []action.Action) []*set {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sets []*set
+	filling := map[string]*set{}
+	for _, a := range ready {
+		key := accountKey(a)
+		t, err := s.cat.Type(a.Name)
+		if err != nil || s.inflight[a.ID] || a.Person {
+			continue
+		}
+		spec := t.Spec()
+		if s.waits(key, spec) {
+			continue
+		}
+		params, _ := json.Marshal(a.Params) // strings, numbers and booleans: cannot fail
+		kind := string(a.Name) + " " + string(params)
+		st := filling[kind]
+		if st == nil {
+			if s.slots[spec.Bucket] >= s.width(spec.Bucket) {
+				continue
+			}
+			s.slots[spec.Bucket]++
+			st = &set{typ: t, spec: spec}
+			sets = append(sets, st)
+			filling[kind] = st
+		}
+		st.actions = append(st.actions, a)
+		s.inflight[a.ID] = true
+		s.occupy(key, a.ID, true)
+		if len(st.actions) >= max(1, spec.Batch) {
+			delete(filling, kind)
+		}
+	}
+	return sets
+}
+
+// startReads reads back what is due, in lists as large as the type can read.
+func (s *session) startReads(ctx context.Context, due []action.Action) {
+	var sets []*set
+	s.mu.Lock()
+	filling := map[action.Name]*set{}
+	for _, a := range due {
+		if s.inflight[a.ID] {
+			continue
+		}
+		t, err := s.cat.Type(a.Name)
+		if err != nil {
+			continue
+		}
+		spec := t.Spec()
+		bucket := readBucket(spec)
+		st := filling[a.Name]
+		if st == nil {
+			if s.reading[bucket] >= min(readers, s.width(bucket)) {
+				continue
+			}
+			s.reading[bucket]++
+			st = &set{typ: t, spec: spec}
+			sets = append(sets, st)
+			filling[a.Name] = st
+		}
+		st.actions = append(st.actions, a)
+		s.inflight[a.ID] = true
+		if len(st.actions) >= max(1, spec.ReadBatch) {
+			delete(filling, a.Name)
+		}
+	}
+	s.mu.Unlock()
+	for _, st := range sets {
+		s.wg.Go(func() {
+			runs := s.readBack(ctx, st)
+			s.finish(st, s.reading, readBucket(st.spec), runs)
+		})
+	}
+}
+
+func readBucket(spec action.Spec) action.Bucket {
+	return cmp.Or(spec.ReadBucket, action.BucketDirectoryRead)
+}
+
+// finish frees what the set held and tells whom it concerns. A set that was not
+// carried through leaves its actions where the store has them.
+func (s *session) finish(st *set, slots map[action.Bucket]int, b action.Bucket, changed []action.Action) {
+	s.mu.Lock()
+	slots[b]--
+	seen := map[action.ID]bool{}
+	for _, a := range changed {
+		seen[a.ID] = true
+	}
+	for _, a := range st.actions {
+		delete(s.inflight, a.ID)
+		if !seen[a.ID] && (a.State == action.Approved || a.State == action.Held) {
+			s.vacate(accountKey(a), a.ID)
+		}
+	}
+	s.mu.Unlock()
+	runs := map[string]bool{}
+	for _, a := range changed {
+		s.note(a)
+		if !runs[a.Run] {
+			runs[a.Run] = true
+			s.o.Changed(s.tenant, run.ID(a.Run))
+		}
+	}
+	s.Nudge()
+}
+
+// standStill is a pass under the global stop: it sends nothing, marks what became
+// ready as held, and reports whether the stop is still on.
+func (s *session) standStill(ctx context.Context, now time.Time) (bool, error) {
+	ready, err := s.store.Ready(ctx, s.tenant, s.names, now, 500)
+	if err != nil {
+		return true, err
+	}
+	var stop Stop
+	var held []action.Action
+	err = s.writes.do(ctx, func(tx Tx) error {
+		held = held[:0]
+		st, err := tx.Stop(s.tenant)
+		if stop = st; err != nil || !stop.On {
+			return err
+		}
+		if err := s.mine(tx); err != nil {
+			return err
+		}
+		d := Decision{Hold, []Reason{{RuleStop, Hold, "the global stop is on: " + cause(stop), againStop}}}
+		for _, r := range ready {
+			a, err := tx.Action(s.tenant, r.ID)
+			if err != nil && !errors.Is(err, fault.NotFound) {
+				return err
+			}
+			if err != nil || r.State != action.Approved || a.State != action.Approved {
+				continue
+			}
+			if a, err = s.hold(tx, a, d, now); err != nil {
+				return err
+			}
+			held = append(held, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return true, err
+	}
+	for _, a := range held {
+		s.o.Changed(s.tenant, run.ID(a.Run))
+	}
+	s.mu.Lock()
+	s.stopped = stop.On
+	s.mu.Unlock()
+	return stop.On, nil
+}
+
+// mine returns fault.Conflict unless the tenant's lease is still ours.
+func (s *session) mine(tx Tx) error {
+	fence, err := tx.Fence(s.tenant)
+	if err == nil && fence != s.fence {
+		err = fault.Errorf(fault.Conflict, "the tenant has another owner: fence %d became %d", s.fence, fence)
+	}
+	return err
+}
+
+// trouble logs an error once, however often it comes in a row.
+func (s *session) trouble(doing string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	text := doing + ": " + err.Error()
+	s.mu.Lock()
+	known := s.told == text
+	s.told = text
+	s.mu.Unlock()
+	if !known {
+		s.o.Log.Warn("dispatch could not "+doing, "err", err)
+	}
+}
