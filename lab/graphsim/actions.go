@@ -8,7 +8,8 @@ import (
 	"github.com/seed-f47efad2/cordon/lab/world"
 )
 
-var done = reply{status: 204}
+// noContent is the answer of most changes.
+func noContent() reply { return reply{status: 204} }
 
 func userFeedback(v world.Verdict) func(*call) (reply, error) {
 	return func(c *call) (reply, error) {
@@ -18,7 +19,7 @@ func userFeedback(v world.Verdict) func(*call) (reply, error) {
 		if err := c.decode(&in); err != nil {
 			return reply{}, err
 		}
-		return done, c.apply(func() ([]world.Effect, error) { return c.t.world.UserFeedback(c.actor(), v, in.UserIDs) })
+		return noContent(), c.apply(func() ([]world.Effect, error) { return c.t.world.UserFeedback(c.actor(), v, in.UserIDs) })
 	}
 }
 
@@ -30,7 +31,7 @@ func signInFeedback(v world.Verdict) func(*call) (reply, error) {
 		if err := c.decode(&in); err != nil {
 			return reply{}, err
 		}
-		return done, c.apply(func() ([]world.Effect, error) { return c.t.world.SignInFeedback(c.actor(), v, in.RequestIDs) })
+		return noContent(), c.apply(func() ([]world.Effect, error) { return c.t.world.SignInFeedback(c.actor(), v, in.RequestIDs) })
 	}
 }
 
@@ -42,7 +43,7 @@ func servicePrincipalFeedback(v world.Verdict) func(*call) (reply, error) {
 		if err := c.decode(&in); err != nil {
 			return reply{}, err
 		}
-		return done, c.apply(func() ([]world.Effect, error) {
+		return noContent(), c.apply(func() ([]world.Effect, error) {
 			return c.t.world.ServicePrincipalFeedback(c.actor(), v, in.IDs)
 		})
 	}
@@ -74,7 +75,7 @@ func patchUser(c *call) (reply, error) {
 			return reply{}, &graphError{403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
 		}
 	}
-	return done, c.apply(func() ([]world.Effect, error) {
+	return noContent(), c.apply(func() ([]world.Effect, error) {
 		return c.t.world.Update(c.actor(), world.Users, c.params[0], patch)
 	})
 }
@@ -97,7 +98,7 @@ func update(coll world.Collection, status int) func(*call) (reply, error) {
 		}
 		err := c.apply(func() ([]world.Effect, error) { return c.t.world.Update(c.actor(), coll, c.params[0], patch) })
 		if err != nil || status == 204 {
-			return done, err
+			return noContent(), err
 		}
 		it, err := c.get(coll, c.params[0])
 		if err != nil {
@@ -132,7 +133,7 @@ func create(coll world.Collection) func(*call) (reply, error) {
 
 func remove(coll world.Collection) func(*call) (reply, error) {
 	return func(c *call) (reply, error) {
-		return done, c.apply(func() ([]world.Effect, error) { return c.t.world.Delete(c.actor(), coll, c.params[0]) })
+		return noContent(), c.apply(func() ([]world.Effect, error) { return c.t.world.Delete(c.actor(), coll, c.params[0]) })
 	}
 }
 
@@ -148,13 +149,13 @@ func addMember(coll world.Collection) func(*call) (reply, error) {
 		if !ok || !isGUID(id) {
 			return reply{}, &graphError{400, "Request_BadRequest", "Invalid URL format specified in @odata.id."}
 		}
-		return done, c.apply(func() ([]world.Effect, error) { return c.t.world.AddMember(c.actor(), coll, c.params[0], id) })
+		return noContent(), c.apply(func() ([]world.Effect, error) { return c.t.world.AddMember(c.actor(), coll, c.params[0], id) })
 	}
 }
 
 func removeMember(coll world.Collection) func(*call) (reply, error) {
 	return func(c *call) (reply, error) {
-		return done, c.apply(func() ([]world.Effect, error) {
+		return noContent(), c.apply(func() ([]world.Effect, error) {
 			return c.t.world.RemoveMember(c.actor(), coll, c.params[0], c.params[1])
 		})
 	}
@@ -168,7 +169,7 @@ func removePassword(coll world.Collection) func(*call) (reply, error) {
 		if err := c.decode(&in); err != nil {
 			return reply{}, err
 		}
-		return done, c.apply(func() ([]world.Effect, error) {
+		return noContent(), c.apply(func() ([]world.Effect, error) {
 			return c.t.world.RemovePassword(c.actor(), coll, c.params[0], in.KeyID)
 		})
 	}
@@ -283,7 +284,7 @@ func oneMethod(typ string) func(*call) (reply, error) {
 }
 
 func deleteMethod(c *call) (reply, error) {
-	return done, c.apply(func() ([]world.Effect, error) {
+	return noContent(), c.apply(func() ([]world.Effect, error) {
 		return c.t.world.DeleteMethod(c.actor(), c.params[0], c.params[1])
 	})
 }

@@ -53,6 +53,16 @@ type Federated struct {
 	Key      *rsa.PublicKey
 }
 
+// Responder returns an app that may do what Cordon does to any person,
+// administrators included: ResponderRoles and the directory role that admits
+// to privileged people.
+func Responder(clientID, secret string) App {
+	return App{
+		ClientID: clientID, Secrets: []Secret{{Value: secret}}, Roles: ResponderRoles(),
+		DirectoryRoles: []string{"Privileged Authentication Administrator"},
+	}
+}
+
 // ReaderRoles returns the application permissions of an app that only reads:
 // risk, sign-ins, alerts, sensors, people, groups, roles and policies.
 func ReaderRoles() []string {
@@ -71,11 +81,6 @@ func ResponderRoles() []string {
 		"User.EnableDisableAccount.All", "User.RevokeSessions.All", "User-PasswordProfile.ReadWrite.All",
 		"GroupMember.ReadWrite.All", "SecurityAlert.ReadWrite.All", "SecurityIncident.ReadWrite.All",
 		"SecurityIdentitiesActions.ReadWrite.All")
-}
-
-// has reports whether the app holds one of the permissions.
-func (a *App) has(anyOf []string) bool {
-	return slices.ContainsFunc(anyOf, func(p string) bool { return slices.Contains(a.Roles, p) })
 }
 
 func (a *App) check() error {

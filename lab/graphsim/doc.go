@@ -55,10 +55,18 @@
 // latencies by K; the world's delays are the world's own (world.Delays.Faster),
 // and tokens live as long as ever, because clients renew them minutes early.
 //
+// # From the command line
+//
+// "cordon lab graph" maps its flags so: --seed and --users to world.Options,
+// --scenario to events of lab/scenario, --speed K to Options.Speed and
+// world.Delays.Faster(K), each --fault to ParseFaults, --listen and --ca-out
+// to Serve and CA.WriteFile.
+//
 // # What is not Microsoft's word
 //
 // Where Microsoft publishes nothing: /security/identities is limited to 150 a
 // minute in a bucket of its own; a bucket is as deep as its quota, and debt
 // from refused requests is at most one more quota; userRegistrationDetails
-// pages by 1,000; alerts_v2 pages by 100, at most 1,000.
+// pages by 1,000; alerts_v2 pages by 100, at most 1,000. The header
+// x-ms-throttle-priority is accepted and changes nothing.
 package graphsim

@@ -15,6 +15,8 @@ const (
 	maxFilterLen   = 16 << 10
 	maxFilterDepth = 64
 	maxFilterNodes = 2000
+	// Each nested lambda multiplies the work by the length of its collection.
+	maxLambdaDepth = 2
 )
 
 // A filter is a parsed $filter expression. Its shape is a tree of nodes:
@@ -81,6 +83,7 @@ type literal struct {
 	text string // string, word and enum: the text; number and time: as written
 	num  float64
 	at   time.Time
+	head string // of a time: its whole second in UTC, to compare as text
 	b    bool
 }
 
@@ -370,6 +373,9 @@ func (p *filterParser) lambda(name string, depth int) (node, error) {
 	if err := p.expect(tokColon, ":"); err != nil {
 		return nil, err
 	}
+	if len(p.vars) >= maxLambdaDepth {
+		return nil, filterErr("any and all are nested deeper than %d levels", maxLambdaDepth)
+	}
 	if _, taken := p.vars[v]; taken {
 		return nil, filterErr("the variable '%s' is used twice", v)
 	}
@@ -453,7 +459,7 @@ func wordLiteral(t token) (literal, error) {
 		return literal{kind: litBool, b: strings.EqualFold(t.text, "true")}, nil
 	}
 	if at, ok := parseTime(t.text); ok {
-		return literal{kind: litTime, text: t.text, at: at}, nil
+		return literal{kind: litTime, text: t.text, at: at, head: at.Format("2006-01-02T15:04:05")}, nil
 	}
 	if f, err := strconv.ParseFloat(t.text, 64); err == nil && !strings.ContainsAny(t.text, "xXpPnN_") {
 		return literal{kind: litNumber, text: t.text, num: f}, nil

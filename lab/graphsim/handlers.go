@@ -122,11 +122,11 @@ func typed(kind world.Collection, o map[string]any) map[string]any {
 	if _, ok := o["@odata.type"]; ok {
 		return o
 	}
-	name := map[world.Collection]string{
-		world.Users: "user", world.Groups: "group", world.Devices: "device", world.ServicePrincipals: "servicePrincipal",
-		world.Applications: "application", world.DirectoryRoles: "directoryRole",
-	}[kind]
-	if name == "" {
+	name := ""
+	switch kind {
+	case world.Users, world.Groups, world.Devices, world.ServicePrincipals, world.Applications, world.DirectoryRoles:
+		name = strings.TrimSuffix(string(kind), "s")
+	default:
 		return o
 	}
 	out := make(map[string]any, len(o)+1)

@@ -20,7 +20,6 @@ type query struct {
 	count   bool
 	expand  []string
 	search  *search
-	token   *pageToken
 }
 
 type orderKey struct {
