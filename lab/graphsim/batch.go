@@ -24,7 +24,7 @@ type batchRequest struct {
 
 // batch answers POST /$batch. The envelope needs a valid token; each request
 // in it is checked, throttled and entered in the ledger alone.
-func (t *Tenant) batch(r *request, version string) *outcome {
+func (t *Tenant) batch(r *request, version string, s struck) *outcome {
 	if r.method != http.MethodPost {
 		return t.failure(r, &graphError{405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target."})
 	}
@@ -54,6 +54,7 @@ func (t *Tenant) batch(r *request, version string) *outcome {
 	}
 	responses := make([]any, 0, len(order))
 	failed := map[string]bool{}
+	throttled := false
 	for _, i := range order {
 		b := in.Requests[i]
 		id := strings.ToLower(b.ID)
@@ -67,9 +68,14 @@ func (t *Tenant) batch(r *request, version string) *outcome {
 		}
 		o := t.answerPart(r, p, version)
 		failed[id] = o.status >= 400
+		throttled = throttled || o.status == http.StatusTooManyRequests
 		responses = append(responses, partResponse(b.ID, o))
 	}
-	return jsonOutcome(200, map[string]any{"responses": responses})
+	status := http.StatusOK
+	if _, ok := s.find("batch-424"); ok && throttled {
+		status = http.StatusFailedDependency
+	}
+	return jsonOutcome(status, map[string]any{"responses": responses})
 }
 
 func checkBatch(rs []batchRequest) error {

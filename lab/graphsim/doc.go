@@ -41,6 +41,7 @@
 //	expired-token:1%  401 InvalidAuthenticationToken
 //	empty-pages:20%   an empty page with a next link
 //	foreign-link      a next link to another host
+//	batch-424         outer status 424 when a part of a batch is throttled
 //	unknown-enum:5%   an enumerated value that no document names
 //	malformed:1%      JSON cut in the middle
 //	oversized,size=200MB  a body padded with so much white space

@@ -46,6 +46,7 @@ func FaultKinds() [][2]string {
 		{"expired-token", "401: the token has expired"},
 		{"empty-pages", "a page without items that has a next link"},
 		{"foreign-link", "a next link to another host"},
+		{"batch-424", "a batch with a throttled part has the outer status 424, not 200"},
 		{"unknown-enum", "an enumerated value that no document names"},
 		{"malformed", "a body cut in the middle of its JSON"},
 		{"oversized", "a body padded to size=BYTES"},

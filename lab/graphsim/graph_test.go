@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -442,6 +443,12 @@ func TestBatchThrottled(t *testing.T) {
 		if want := []any{200.0, 200.0, 200.0, 200.0, 200.0, 429.0, 429.0}; status != 200 || !cmp.Equal(codes, want) || after == nil {
 			t.Errorf("%d %v, Retry-After %v", status, codes, after)
 		}
+		// One page of the documentation has the outer status 424 then.
+		d.lab.SetFaults([]graphsim.Fault{{Kind: "batch-424", Rate: 1}})
+		status, body, _ = d.do("POST", "/$batch", map[string]any{"requests": reqs})
+		if list, _ := body["responses"].([]any); status != 424 || len(list) != 7 {
+			t.Errorf("with batch-424: %d %v", status, body)
+		}
 	})
 }
 
@@ -519,4 +526,39 @@ func TestLabPages(t *testing.T) {
 		t.Errorf("faults: %d", status)
 	}
 	d.refused("GET", "/users", nil, 503, "serviceNotAvailable", "")
+}
+
+// Requests from many goroutines at once: every one is answered and entered
+// once, with its own effect.
+func TestConcurrentRequests(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, unlimited())
+	start := len(d.lab.Ledger())
+	var wg sync.WaitGroup
+	for i := range 8 {
+		who := d.member(i)
+		wg.Go(func() {
+			for n := range 25 {
+				res, err := d.send("PATCH", "/users/"+who.UserID, map[string]any{"accountEnabled": n%2 == 1})
+				if err != nil || res.StatusCode != 204 {
+					t.Errorf("%v %v", res, err)
+				}
+				if res, err := d.send("GET", "/users?$top=5&$select=id,accountEnabled", nil); err != nil || res.StatusCode != 200 {
+					t.Errorf("%v %v", res, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	entries := d.lab.LedgerSince(start)
+	changes := 0
+	for i, e := range entries {
+		if e.Seq != start+i+1 || e.Status == 0 {
+			t.Fatalf("entry %d: %+v", i, e)
+		}
+		changes += len(e.Effects)
+	}
+	if len(entries) != 8*50 || changes != 8*25 {
+		t.Errorf("%d entries with %d changes", len(entries), changes)
+	}
 }

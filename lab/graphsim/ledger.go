@@ -15,7 +15,8 @@ type Entry struct {
 	Seq      int       `json:"seq"`
 	Received time.Time `json:"received"` // UTC
 	Answered time.Time `json:"answered,omitzero"`
-	// Kind is "graph", "batch" (the envelope), "part" (of a batch) or "token".
+	// Kind is "graph", "batch" (the envelope), "part" (of a batch) or "login"
+	// (tokens and their metadata).
 	Kind   string `json:"kind"`
 	Batch  int    `json:"batch,omitempty"` // Seq of the envelope, for a part
 	App    string `json:"app,omitempty"`   // client id; empty when no valid token came

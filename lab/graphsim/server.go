@@ -103,7 +103,7 @@ func (t *Tenant) front(r *request, full string) *outcome {
 		})
 	}
 	r.path = full
-	r.entry = t.ledger.open(Entry{Received: r.now.UTC(), Kind: "token", Method: r.method, Path: full, Query: r.rawQuery, ClientRequestID: r.header.Get("client-request-id"), RequestID: r.id})
+	r.entry = t.ledger.open(Entry{Received: r.now.UTC(), Kind: "login", Method: r.method, Path: full, Query: r.rawQuery, ClientRequestID: r.header.Get("client-request-id"), RequestID: r.id})
 	if len(r.body) > maxBody {
 		return t.sent(r, t.failure(r, &graphError{413, "RequestEntityTooLarge", "The request body is too large."}))
 	}
@@ -144,7 +144,7 @@ func (t *Tenant) graph(r *request, version string) *outcome {
 		o = t.failure(r, &graphError{413, "RequestEntityTooLarge", "The request body is too large."})
 	case batch:
 		if o = t.before(r, s); o == nil {
-			o = t.batch(r, version)
+			o = t.batch(r, version, s)
 		}
 	default:
 		o = t.one(r, version, s)

@@ -256,7 +256,7 @@ func TestTokenRefusals(t *testing.T) {
 	if codes, _ := body["error_codes"].([]any); status != 400 || len(codes) != 1 || codes[0] != 90002.0 {
 		t.Errorf("another tenant: %d %v", status, body)
 	}
-	if e := d.last(path); e.App != clientID || e.Kind != "token" {
+	if e := d.last(path); e.App != clientID || e.Kind != "login" {
 		t.Errorf("the ledger says %+v", e)
 	}
 	for _, e := range d.lab.Ledger() {
