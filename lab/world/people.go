@@ -35,6 +35,7 @@ type person struct {
 
 	authenticator, phone, fido, sspr, passwordless bool
 
+	dormant     bool // disabled since before the seed
 	deleted     bool
 	resets      int
 	revocations int

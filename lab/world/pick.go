@@ -8,6 +8,7 @@ import (
 
 // Pick selects an account by what it is, so that a story does not depend on a
 // seed. Accounts that fit are counted in seed order; Index 0 is the first.
+// People whose account was disabled when the tenant was seeded are left out.
 // Accounts already bound to an alias still count, so equal picks give equal
 // accounts.
 type Pick struct {
@@ -184,7 +185,7 @@ func (w *World) Pick(p Pick) (Account, error) {
 		}
 	default:
 		for _, u := range w.people.list {
-			if !u.deleted && w.fits(u, p) && next() {
+			if !u.deleted && !u.dormant && w.fits(u, p) && next() {
 				return w.account(u), nil
 			}
 		}

@@ -154,6 +154,7 @@ func (s *seeder) member() {
 		employee: 10000 + len(s.members), enabled: s.rng.IntN(100) < 98, created: s.ago(60, 2000), passwordAt: s.ago(2, 180),
 	}
 	u.passwordAt = max(u.passwordAt, u.created)
+	u.dormant = !u.enabled
 	switch m := s.rng.IntN(100); {
 	case m < 55:
 		u.authenticator = true
