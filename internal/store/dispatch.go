@@ -1,0 +1,222 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/dispatch"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// dispatchStore is the store as package dispatch needs it.
+type dispatchStore struct{ db *DB }
+
+func (s dispatchStore) Update(ctx context.Context, change func(dispatch.Tx) error) error {
+	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+}
+
+func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	l := &listing{}
+	l.is("tenant", string(t))
+	in(l, "name", names)
+	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
+		AND state IN ('approved', 'held') AND next_at <= ? AND (state = 'approved' OR next_at > 0)
+		ORDER BY lane, requested_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
+	if err != nil {
+		return nil, fmt.Errorf("ready actions: %w", err)
+	}
+	return out, nil
+}
+
+func (s dispatchStore) Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error) {
+	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions
+		WHERE tenant = ? AND state IN ('running', 'accepted', 'unconfirmed') AND next_at > 0 AND next_at <= ?
+		ORDER BY next_at, id LIMIT ?`, string(t), now.UnixMicro(), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("unproven actions: %w", err)
+	}
+	return out, nil
+}
+
+func (s dispatchStore) NextDue(ctx context.Context, t identity.Tenant, after time.Time) (time.Time, bool, error) {
+	var due *int64
+	if _, err := scanRow(ctx, s.db.reads(), []any{&due}, `SELECT min(next_at) FROM actions
+		WHERE tenant = ? AND state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed') AND next_at > ?`,
+		string(t), micros0(after)); err != nil {
+		return time.Time{}, false, fmt.Errorf("next due action: %w", err)
+	}
+	if due == nil {
+		return time.Time{}, false, nil
+	}
+	return fromMicros(*due), true, nil
+}
+
+// leaseDispatch names the lease of a tenant's dispatch.
+const leaseDispatch = "dispatch"
+
+func (s dispatchStore) Acquire(ctx context.Context, t identity.Tenant, owner string, now time.Time, ttl time.Duration) (dispatch.Lease, error) {
+	return s.db.acquire(ctx, t, leaseDispatch, owner, now, ttl)
+}
+
+// acquire takes or renews a lease. The fence rises when the owner changes.
+func (db *DB) acquire(ctx context.Context, t identity.Tenant, name, owner string, now time.Time, ttl time.Duration) (dispatch.Lease, error) {
+	l := dispatch.Lease{Tenant: t, Owner: owner, Until: now.Add(ttl)}
+	if owner == "" {
+		return l, fault.Errorf(fault.Invalid, "lease %s: the owner has no name", name)
+	}
+	err := db.update(ctx, func(tx *Tx) error {
+		var holder string
+		var until int64
+		ok, err := tx.row([]any{&holder, &l.Fence, &until},
+			`SELECT owner, fence, until FROM leases WHERE tenant = ? AND name = ?`, string(t), name)
+		if err != nil {
+			return err
+		}
+		switch l.Taken = holder != owner; {
+		case !ok:
+			l.Fence = 1
+		case l.Taken && holder != "" && until > now.UnixMicro():
+			return fault.Errorf(fault.Conflict, "%s holds it until %s", holder, fromMicros(until).Format(time.RFC3339))
+		case l.Taken:
+			l.Fence++
+		}
+		_, err = tx.exec(`INSERT INTO leases (tenant, name, owner, fence, until) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (tenant, name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, until = excluded.until`,
+			string(t), name, owner, l.Fence, l.Until.UnixMicro())
+		return err
+	})
+	if err != nil {
+		return dispatch.Lease{}, fmt.Errorf("lease %s of tenant %s: %w", name, t, err)
+	}
+	return l, nil
+}
+
+func (s dispatchStore) Release(ctx context.Context, l dispatch.Lease) error {
+	return s.db.release(ctx, l, leaseDispatch)
+}
+
+func (db *DB) release(ctx context.Context, l dispatch.Lease, name string) error {
+	err := db.update(ctx, func(tx *Tx) error {
+		_, err := tx.exec(`UPDATE leases SET owner = '', until = 0 WHERE tenant = ? AND name = ? AND owner = ? AND fence = ?`,
+			string(l.Tenant), name, l.Owner, l.Fence)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("release lease %s of tenant %s: %w", name, l.Tenant, err)
+	}
+	return nil
+}
+
+func (s dispatchStore) Intents(ctx context.Context, t identity.Tenant, since time.Time) ([]dispatch.Spent, error) {
+	var out []dispatch.Spent
+	err := eachRow(ctx, s.db.reads(), func(r rows) error {
+		var name string
+		var at int64
+		err := r.Scan(&name, &at)
+		out = append(out, dispatch.Spent{Name: action.Name(name), At: fromMicros(at)})
+		return err
+	}, `SELECT name, at FROM intents WHERE tenant = ? AND at >= ? ORDER BY at, name`, string(t), micros0(since))
+	if err != nil {
+		return nil, fmt.Errorf("intents: %w", err)
+	}
+	return out, nil
+}
+
+// Fence returns the fence of the tenant's present lease, 0 when nobody holds it.
+func (tx *Tx) Fence(t identity.Tenant) (int64, error) {
+	var fence int64
+	if _, err := tx.row([]any{&fence}, `SELECT fence FROM leases WHERE tenant = ? AND name = ? AND owner <> ''`,
+		string(t), leaseDispatch); err != nil {
+		return 0, fmt.Errorf("fence: %w", err)
+	}
+	return fence, nil
+}
+
+// Stop returns the stop in force for the tenant: its own or the global one.
+func (tx *Tx) Stop(t identity.Tenant) (dispatch.Stop, error) {
+	s, err := stop(tx.ctx, tx.c, t)
+	return s, tx.keep(err)
+}
+
+// stop prefers a stop that is on, and of two of a kind the tenant's own.
+func stop(ctx context.Context, c conn, t identity.Tenant) (dispatch.Stop, error) {
+	all, err := docsOf[dispatch.Stop](ctx, c, `SELECT doc FROM stops WHERE tenant IN (?, '') ORDER BY tenant DESC`, string(t))
+	if err != nil {
+		return dispatch.Stop{}, fmt.Errorf("stop: %w", err)
+	}
+	for _, s := range all {
+		if s.On {
+			return s, nil
+		}
+	}
+	if len(all) > 0 {
+		return all[0], nil
+	}
+	return dispatch.Stop{}, nil
+}
+
+// PutStop switches the tenant's stop; an empty tenant is the global one.
+func (tx *Tx) PutStop(t identity.Tenant, s dispatch.Stop) error {
+	doc, err := encode(s)
+	if err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	if _, err := tx.exec(`INSERT INTO stops (tenant, doc) VALUES (?, ?) ON CONFLICT (tenant) DO UPDATE SET doc = excluded.doc`,
+		string(t), doc); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	tx.touch(Topic{Kind: TopicDispatch, Tenant: t})
+	return nil
+}
+
+// Disruptions counts the identities that recent intents reached, those written
+// earlier in this transaction included; undo actions do not count.
+func (tx *Tx) Disruptions(t identity.Tenant, r dispatch.Reach) (dispatch.Radius, error) {
+	var out dispatch.Radius
+	if len(r.Names) == 0 {
+		return out, nil
+	}
+	l := &listing{}
+	l.where, l.args = []string{"undo = 0", "at >= ?"}, []any{string(t), string(t), r.Playbook, micros0(r.Since)}
+	in(l, "name", r.Names)
+	if r.But != "" {
+		l.where, l.args = append(l.where, "NOT (tenant = ? AND identity = ?)"), append(l.args, string(t), string(r.But))
+	}
+	// Identity ids are unique across tenants.
+	if _, err := tx.row([]any{&out.Everywhere, &out.Tenant, &out.Playbook}, `SELECT count(DISTINCT identity),
+		count(DISTINCT CASE WHEN tenant = ? THEN identity END),
+		count(DISTINCT CASE WHEN tenant = ? AND playbook = ? THEN identity END)
+		FROM intents WHERE `+strings.Join(l.where, " AND "), l.args...); err != nil {
+		return out, fmt.Errorf("disruptions: %w", err)
+	}
+	return out, nil
+}
+
+// Touched returns those of the accounts for which an intent with one of the
+// names was written not before since, sorted.
+func (tx *Tx) Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error) {
+	if len(accounts) == 0 || len(names) == 0 {
+		return nil, nil
+	}
+	l := &listing{where: []string{"tenant = ?", "at >= ?"}, args: []any{string(t), micros0(since)}}
+	in(l, "account", accounts)
+	in(l, "name", names)
+	var out []string
+	err := eachRow(tx.ctx, tx.c, func(r rows) error {
+		var a string
+		err := r.Scan(&a)
+		out = append(out, a)
+		return err
+	}, `SELECT DISTINCT account FROM intents WHERE `+strings.Join(l.where, " AND ")+` ORDER BY account`, l.args...)
+	if err != nil {
+		return nil, fmt.Errorf("accounts touched: %w", tx.keep(err))
+	}
+	return out, nil
+}

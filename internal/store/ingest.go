@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/ingest"
+)
+
+// ingestStore is the store as package ingest needs it.
+type ingestStore struct{ db *DB }
+
+func (s ingestStore) Update(ctx context.Context, change func(ingest.Tx) error) error {
+	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+}
+
+func (s ingestStore) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error) {
+	var c string
+	if _, err := scanRow(ctx, s.db.reads(), []any{&c}, `SELECT cursor FROM cursors WHERE tenant = ? AND connector = ?`,
+		string(t), string(n)); err != nil {
+		return "", fmt.Errorf("cursor of %s: %w", n, err)
+	}
+	return connector.Cursor(c), nil
+}
+
+// StaleFacts returns cloud accounts only: accounts that live in Active Directory
+// alone are nobody's to read until it is connected.
+func (s ingestStore) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error) {
+	stale, err := docsOf[identity.Identity](ctx, s.db.reads(), `SELECT i.doc FROM identities i
+		WHERE i.tenant = ? AND i.facts_at < ? AND EXISTS (SELECT 1 FROM cases c
+			WHERE c.tenant = i.tenant AND c.identity = i.id AND c.status <> 'closed')
+		ORDER BY i.facts_at, i.id LIMIT ?`, string(t), before.UnixMicro(), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("stale facts: %w", err)
+	}
+	var out []identity.Ref
+	for _, i := range stale {
+		for _, a := range i.Accounts {
+			if len(out) < limit && readable(a) && a.Facts.AsOf.Before(before) {
+				out = append(out, a.Ref)
+			}
+		}
+	}
+	return out, nil
+}
+
+// FactsOf leaves out refs that nobody owns.
+func (s ingestStore) FactsOf(ctx context.Context, t identity.Tenant, refs []identity.Ref) ([]connector.AccountFacts, error) {
+	var out []connector.AccountFacts
+	seen := map[identity.Key]bool{}
+	for _, r := range refs {
+		for _, k := range r.Keys() {
+			if seen[k] {
+				continue
+			}
+			seen[k] = true
+			owners, err := identitiesByKeys(ctx, s.db.reads(), t, []identity.Key{k})
+			if err != nil {
+				return nil, fmt.Errorf("facts of accounts: %w", err)
+			}
+			for _, a := range accountsWith(owners, k) {
+				for _, own := range a.Keys() {
+					seen[own] = true
+				}
+				out = append(out, connector.AccountFacts{Ref: a.Ref, Facts: a.Facts})
+			}
+		}
+	}
+	return out, nil
+}
+
+func accountsWith(owners []identity.Identity, k identity.Key) []identity.Account {
+	var out []identity.Account
+	for _, i := range owners {
+		for _, a := range i.Accounts {
+			for _, own := range a.Keys() {
+				if own == k {
+					out = append(out, a)
+				}
+			}
+		}
+	}
+	return out
+}

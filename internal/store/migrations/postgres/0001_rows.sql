@@ -1,0 +1,361 @@
+-- Rows: a JSON document (doc) is the value, the other columns index it.
+-- Keys sort by byte, as on SQLite.
+-- Times are microseconds since 1970 UTC; NULL (or 0 where it is NOT NULL) means
+-- not set. Foreign keys are checked at commit, so that a transaction may write
+-- in any order.
+
+CREATE TABLE identities (
+	tenant     text COLLATE "C" NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	kind       text COLLATE "C" NOT NULL,
+	name_key   text COLLATE "C" NOT NULL, -- the name in lower case
+	search     text COLLATE "C" NOT NULL, -- name and UPNs in lower case
+	facts_at   bigint NOT NULL, -- the oldest reading of its cloud accounts; 0: one was never read
+	updated_at bigint NOT NULL,
+	doc        json NOT NULL,
+	PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX identities_id ON identities (id);
+CREATE INDEX identities_name ON identities (name_key, id);
+
+-- A strong identifier belongs to one identity.
+CREATE TABLE identity_keys (
+	tenant   text COLLATE "C" NOT NULL,
+	kind     text COLLATE "C" NOT NULL,
+	value    text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant, kind, value),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX identity_keys_identity ON identity_keys (tenant, identity);
+CREATE INDEX identity_keys_value ON identity_keys (value);
+
+-- Names that people type; any number of identities may share one.
+CREATE TABLE identity_names (
+	tenant   text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	name     text COLLATE "C" NOT NULL, -- a UPN in lower case
+	PRIMARY KEY (tenant, identity, name),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX identity_names_name ON identity_names (name);
+
+CREATE TABLE signals (
+	tenant      text COLLATE "C" NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	external_id text COLLATE "C" NOT NULL,
+	identity    text COLLATE "C" NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	rank        bigint NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	at          bigint NOT NULL,
+	updated_at  bigint NOT NULL,
+	digest      bytea NOT NULL, -- SHA-256 of doc
+	doc         json NOT NULL,
+	PRIMARY KEY (tenant, source, external_id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX signals_identity ON signals (tenant, identity, at);
+CREATE INDEX signals_at ON signals (at, tenant, source, external_id);
+
+-- Versions of a signal that are not the current one.
+CREATE TABLE signal_versions (
+	tenant      text COLLATE "C" NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	external_id text COLLATE "C" NOT NULL,
+	digest      bytea NOT NULL,
+	updated_at  bigint NOT NULL,
+	doc         json NOT NULL,
+	PRIMARY KEY (tenant, source, external_id, digest),
+	FOREIGN KEY (tenant, source, external_id) REFERENCES signals (tenant, source, external_id) DEFERRABLE INITIALLY DEFERRED
+);
+
+CREATE TABLE account_risks (
+	tenant      text COLLATE "C" NOT NULL,
+	account     text COLLATE "C" NOT NULL, -- the strongest identifier, "kind:value"
+	identity    text COLLATE "C" NOT NULL,
+	rank        bigint NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	updated_at  bigint NOT NULL,
+	digest      bytea NOT NULL,
+	doc         json NOT NULL,
+	PRIMARY KEY (tenant, account),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX account_risks_identity ON account_risks (tenant, identity);
+
+CREATE TABLE account_risk_versions (
+	tenant     text COLLATE "C" NOT NULL,
+	account    text COLLATE "C" NOT NULL,
+	digest     bytea NOT NULL,
+	updated_at bigint NOT NULL,
+	doc        json NOT NULL,
+	PRIMARY KEY (tenant, account, digest),
+	FOREIGN KEY (tenant, account) REFERENCES account_risks (tenant, account) DEFERRABLE INITIALLY DEFERRED
+);
+
+-- Records that could not be read, once each however often they come.
+CREATE TABLE rejects (
+	tenant    text COLLATE "C" NOT NULL,
+	connector text COLLATE "C" NOT NULL,
+	digest    bytea NOT NULL, -- SHA-256 of source, reason and raw record
+	first_at  bigint NOT NULL,
+	last_at   bigint NOT NULL,
+	times     bigint NOT NULL CHECK (times > 0),
+	doc       json NOT NULL,
+	PRIMARY KEY (tenant, connector, digest)
+);
+CREATE INDEX rejects_last ON rejects (tenant, last_at);
+
+CREATE TABLE cursors (
+	tenant    text COLLATE "C" NOT NULL,
+	connector text COLLATE "C" NOT NULL,
+	cursor    text COLLATE "C" NOT NULL,
+	at        bigint NOT NULL,
+	PRIMARY KEY (tenant, connector)
+);
+
+CREATE TABLE assessments (
+	tenant   text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	rank     bigint NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	score    bigint NOT NULL CHECK (score BETWEEN 0 AND 100),
+	at       bigint NOT NULL,
+	digest   bytea NOT NULL, -- of all but the time
+	doc      json NOT NULL,
+	PRIMARY KEY (tenant, identity),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+
+-- What was thought before it changed.
+CREATE TABLE assessment_versions (
+	tenant   text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	at       bigint NOT NULL,
+	digest   bytea NOT NULL,
+	doc      json NOT NULL,
+	PRIMARY KEY (tenant, identity, at, digest),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+
+CREATE TABLE cases (
+	tenant      text COLLATE "C" NOT NULL,
+	id          text COLLATE "C" NOT NULL,
+	identity    text COLLATE "C" NOT NULL,
+	name_key    text COLLATE "C" NOT NULL,
+	status      text COLLATE "C" NOT NULL CHECK (status IN ('open', 'acting', 'waiting', 'contained', 'closed')),
+	rank        bigint NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	score       bigint NOT NULL CHECK (score BETWEEN 0 AND 100),
+	last_signal bigint NOT NULL,
+	verdict     text COLLATE "C" CHECK (verdict IN ('compromised', 'safe', 'benign')),
+	verdict_at  bigint,
+	version     bigint NOT NULL CHECK (version > 0),
+	doc         json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT closed_by_verdict CHECK ((status = 'closed') = (verdict IS NOT NULL)),
+	CONSTRAINT verdict_has_time CHECK ((verdict IS NULL) = (verdict_at IS NULL))
+);
+CREATE UNIQUE INDEX cases_id ON cases (id);
+-- One open case an identity.
+CREATE UNIQUE INDEX cases_open ON cases (tenant, identity) WHERE status <> 'closed';
+CREATE INDEX cases_identity ON cases (tenant, identity, verdict_at);
+CREATE INDEX cases_queue ON cases (rank DESC, score DESC, last_signal DESC, id);
+CREATE INDEX cases_status ON cases (tenant, status);
+
+CREATE TABLE runs (
+	tenant     text COLLATE "C" NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	case_id    text COLLATE "C",
+	identity   text COLLATE "C" NOT NULL,
+	playbook   text COLLATE "C" NOT NULL,
+	once_key   text COLLATE "C" NOT NULL,
+	state      text COLLATE "C" NOT NULL CHECK (state IN ('settling', 'waiting', 'acting', 'contained', 'done', 'held',
+		'refused', 'observed', 'failed', 'rejected', 'expired', 'cancelled')),
+	final      bigint NOT NULL,
+	plan_hash  text COLLATE "C" NOT NULL,
+	started_at bigint NOT NULL,
+	due_at     bigint, -- when the clock alone moves it next
+	stirred    bigint NOT NULL CHECK (stirred IN (0, 1)), -- an action or approval of it changed since it did
+	version    bigint NOT NULL CHECK (version > 0),
+	doc        json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT final_by_state CHECK ((final = 1) = (state NOT IN ('settling', 'waiting', 'acting')))
+);
+CREATE UNIQUE INDEX runs_id ON runs (id);
+CREATE INDEX runs_due ON runs (due_at, stirred, started_at, tenant, id) WHERE final = 0;
+CREATE INDEX runs_once ON runs (tenant, playbook, once_key, started_at);
+CREATE INDEX runs_case ON runs (tenant, case_id, started_at);
+CREATE INDEX runs_identity ON runs (tenant, identity, started_at);
+CREATE INDEX runs_started ON runs (started_at, id);
+
+CREATE TABLE actions (
+	tenant       text COLLATE "C" NOT NULL,
+	id           text COLLATE "C" NOT NULL,
+	run          text COLLATE "C" NOT NULL,
+	case_id      text COLLATE "C",
+	identity     text COLLATE "C" NOT NULL,
+	step         text COLLATE "C" NOT NULL,
+	name         text COLLATE "C" NOT NULL,
+	effect       text COLLATE "C" NOT NULL,
+	lane         bigint NOT NULL,
+	state        text COLLATE "C" NOT NULL CHECK (state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed',
+		'verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')),
+	person       bigint NOT NULL CHECK (person IN (0, 1)),
+	sealed       bigint NOT NULL CHECK (sealed IN (0, 1)),
+	attempt      bigint NOT NULL CHECK (attempt >= 0),
+	requested_at bigint NOT NULL,
+	intent_at    bigint,
+	next_at      bigint NOT NULL, -- 0: not set
+	ended_at     bigint,
+	undo_of      text COLLATE "C",
+	version      bigint NOT NULL CHECK (version > 0),
+	doc          json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, undo_of) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	-- Intent before effect: nothing is under way of which no intent was written.
+	CONSTRAINT intent_first CHECK (state NOT IN ('running', 'accepted', 'unconfirmed') OR (attempt > 0 AND intent_at IS NOT NULL)),
+	CONSTRAINT ended_when_final CHECK ((ended_at IS NOT NULL) = (state IN ('verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')))
+);
+CREATE UNIQUE INDEX actions_id ON actions (id);
+-- A step of a run acts once, and one effect is under way once.
+CREATE UNIQUE INDEX actions_step ON actions (tenant, run, step);
+CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
+	WHERE state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
+CREATE INDEX actions_ready ON actions (tenant, lane, requested_at, id) WHERE state IN ('approved', 'held');
+CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_case ON actions (tenant, case_id, requested_at);
+CREATE INDEX actions_identity ON actions (tenant, identity, requested_at);
+CREATE INDEX actions_requested ON actions (requested_at, id);
+CREATE INDEX actions_person ON actions (tenant) WHERE person = 1;
+CREATE INDEX actions_sealed ON actions (intent_at, id) WHERE sealed = 1;
+
+-- A final state stays; verified can only become reverted.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'check_violation'; END $$;
+CREATE TRIGGER actions_final BEFORE UPDATE OF state ON actions FOR EACH ROW
+WHEN (old.state <> new.state AND (old.state IN ('failed', 'refused', 'reverted', 'expired', 'cancelled')
+	OR (old.state = 'verified' AND new.state <> 'reverted')))
+EXECUTE FUNCTION refuse_change('action: a final state stays');
+
+-- Each intent ever written: what the budget and the blast radius count.
+CREATE TABLE intents (
+	tenant   text COLLATE "C" NOT NULL,
+	action   text COLLATE "C" NOT NULL,
+	at       bigint NOT NULL,
+	name     text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	account  text COLLATE "C" NOT NULL, -- as its own directory knows it
+	playbook text COLLATE "C" NOT NULL,
+	undo     bigint NOT NULL CHECK (undo IN (0, 1)),
+	PRIMARY KEY (tenant, action, at),
+	FOREIGN KEY (tenant, action) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo);
+CREATE INDEX intents_account ON intents (tenant, account, name, at);
+
+CREATE TABLE approvals (
+	tenant     text COLLATE "C" NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	run        text COLLATE "C" NOT NULL,
+	case_id    text COLLATE "C",
+	identity   text COLLATE "C" NOT NULL,
+	state      text COLLATE "C" NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired', 'void')),
+	asked_at   bigint NOT NULL,
+	expires_at bigint NOT NULL,
+	ended_at   bigint,
+	version    bigint NOT NULL CHECK (version > 0),
+	doc        json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT ended_when_answered CHECK ((state = 'pending') = (ended_at IS NULL))
+);
+CREATE UNIQUE INDEX approvals_id ON approvals (id);
+CREATE INDEX approvals_run ON approvals (tenant, run, asked_at);
+CREATE INDEX approvals_due ON approvals (expires_at, id) WHERE state = 'pending';
+CREATE INDEX approvals_asked ON approvals (asked_at, id);
+
+-- An answer stays.
+CREATE TRIGGER approvals_final BEFORE UPDATE OF state ON approvals FOR EACH ROW
+WHEN (old.state <> new.state AND old.state <> 'pending')
+EXECUTE FUNCTION refuse_change('approval: an answer stays');
+
+CREATE TABLE leases (
+	tenant text COLLATE "C" NOT NULL,
+	name   text COLLATE "C" NOT NULL, -- what is leased: dispatch, or a bell
+	owner  text COLLATE "C" NOT NULL, -- empty: nobody
+	fence  bigint NOT NULL CHECK (fence > 0),
+	until  bigint NOT NULL,
+	PRIMARY KEY (tenant, name)
+);
+
+CREATE TABLE stops (
+	tenant text COLLATE "C" NOT NULL PRIMARY KEY, -- empty: all tenants
+	doc    json NOT NULL
+);
+
+CREATE TABLE directory_facts (
+	tenant text COLLATE "C" NOT NULL PRIMARY KEY,
+	as_of  bigint NOT NULL,
+	doc    json NOT NULL
+);
+
+-- The trail. seq rises in the order of commits. Payload and salt can be erased
+-- together once the leaf is in the log.
+CREATE TABLE audit_entries (
+	seq        bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
+	id         text COLLATE "C" NOT NULL UNIQUE,
+	tenant     text COLLATE "C" NOT NULL,
+	at         bigint NOT NULL,
+	kind       text COLLATE "C" NOT NULL,
+	identity   text COLLATE "C" NOT NULL,
+	case_id    text COLLATE "C" NOT NULL,
+	run        text COLLATE "C" NOT NULL,
+	action     text COLLATE "C" NOT NULL,
+	approval   text COLLATE "C" NOT NULL,
+	payload    bytea,
+	salt       bytea,
+	leaf_index bigint UNIQUE,
+	CONSTRAINT erased_together CHECK ((payload IS NULL) = (salt IS NULL)),
+	CONSTRAINT erased_after_leaf CHECK (payload IS NOT NULL OR leaf_index IS NOT NULL)
+);
+CREATE INDEX audit_entries_waiting ON audit_entries (seq, at) WHERE leaf_index IS NULL;
+CREATE INDEX audit_entries_identity ON audit_entries (identity, seq) WHERE identity <> '';
+CREATE INDEX audit_entries_case ON audit_entries (case_id, seq) WHERE case_id <> '';
+CREATE INDEX audit_entries_run ON audit_entries (run, seq) WHERE run <> '';
+CREATE INDEX audit_entries_action ON audit_entries (action, seq) WHERE action <> '';
+
+CREATE TABLE audit_leaves (
+	leaf_index bigint NOT NULL PRIMARY KEY CHECK (leaf_index >= 0),
+	entry      text COLLATE "C" NOT NULL UNIQUE REFERENCES audit_entries (id),
+	leaf       bytea NOT NULL,
+	hash       bytea NOT NULL
+);
+
+-- The Merkle tree, by stored-hash index (golang.org/x/mod/sumdb/tlog).
+CREATE TABLE audit_hashes (
+	hash_index bigint NOT NULL PRIMARY KEY CHECK (hash_index >= 0),
+	hash       bytea NOT NULL
+);
+
+CREATE TABLE audit_checkpoints (
+	size   bigint NOT NULL PRIMARY KEY CHECK (size > 0),
+	signed bytea NOT NULL,
+	at     bigint NOT NULL
+);
+
+-- The log only grows.
+CREATE TRIGGER audit_leaves_stay BEFORE UPDATE ON audit_leaves FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_leaves_kept BEFORE DELETE ON audit_leaves FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_hashes_stay BEFORE UPDATE ON audit_hashes FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_hashes_kept BEFORE DELETE ON audit_hashes FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_checkpoints_stay BEFORE UPDATE ON audit_checkpoints FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_checkpoints_kept BEFORE DELETE ON audit_checkpoints FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: the log only grows');
+CREATE TRIGGER audit_entries_kept BEFORE DELETE ON audit_entries FOR EACH ROW EXECUTE FUNCTION refuse_change('audit: an entry is erased, not removed');

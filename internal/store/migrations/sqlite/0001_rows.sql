@@ -1,0 +1,358 @@
+-- Rows: a JSON document (doc) is the value, the other columns index it.
+-- Times are microseconds since 1970 UTC; NULL (or 0 where it is NOT NULL) means
+-- not set. Foreign keys are checked at commit, so that a transaction may write
+-- in any order.
+
+CREATE TABLE identities (
+	tenant     TEXT NOT NULL,
+	id         TEXT NOT NULL,
+	kind       TEXT NOT NULL,
+	name_key   TEXT NOT NULL, -- the name in lower case
+	search     TEXT NOT NULL, -- name and UPNs in lower case
+	facts_at   INTEGER NOT NULL, -- the oldest reading of its cloud accounts; 0: one was never read
+	updated_at INTEGER NOT NULL,
+	doc        TEXT NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT;
+CREATE UNIQUE INDEX identities_id ON identities (id);
+CREATE INDEX identities_name ON identities (name_key, id);
+
+-- A strong identifier belongs to one identity.
+CREATE TABLE identity_keys (
+	tenant   TEXT NOT NULL,
+	kind     TEXT NOT NULL,
+	value    TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	PRIMARY KEY (tenant, kind, value),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identity_keys_identity ON identity_keys (tenant, identity);
+CREATE INDEX identity_keys_value ON identity_keys (value);
+
+-- Names that people type; any number of identities may share one.
+CREATE TABLE identity_names (
+	tenant   TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	name     TEXT NOT NULL, -- a UPN in lower case
+	PRIMARY KEY (tenant, identity, name),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identity_names_name ON identity_names (name);
+
+CREATE TABLE signals (
+	tenant      TEXT NOT NULL,
+	source      TEXT NOT NULL,
+	external_id TEXT NOT NULL,
+	identity    TEXT NOT NULL,
+	type        TEXT NOT NULL,
+	rank        INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	at          INTEGER NOT NULL,
+	updated_at  INTEGER NOT NULL,
+	digest      BLOB NOT NULL, -- SHA-256 of doc
+	doc         TEXT NOT NULL,
+	PRIMARY KEY (tenant, source, external_id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE INDEX signals_identity ON signals (tenant, identity, at);
+CREATE INDEX signals_at ON signals (at, tenant, source, external_id);
+
+-- Versions of a signal that are not the current one.
+CREATE TABLE signal_versions (
+	tenant      TEXT NOT NULL,
+	source      TEXT NOT NULL,
+	external_id TEXT NOT NULL,
+	digest      BLOB NOT NULL,
+	updated_at  INTEGER NOT NULL,
+	doc         TEXT NOT NULL,
+	PRIMARY KEY (tenant, source, external_id, digest),
+	FOREIGN KEY (tenant, source, external_id) REFERENCES signals (tenant, source, external_id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE TABLE account_risks (
+	tenant      TEXT NOT NULL,
+	account     TEXT NOT NULL, -- the strongest identifier, "kind:value"
+	identity    TEXT NOT NULL,
+	rank        INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	updated_at  INTEGER NOT NULL,
+	digest      BLOB NOT NULL,
+	doc         TEXT NOT NULL,
+	PRIMARY KEY (tenant, account),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE INDEX account_risks_identity ON account_risks (tenant, identity);
+
+CREATE TABLE account_risk_versions (
+	tenant     TEXT NOT NULL,
+	account    TEXT NOT NULL,
+	digest     BLOB NOT NULL,
+	updated_at INTEGER NOT NULL,
+	doc        TEXT NOT NULL,
+	PRIMARY KEY (tenant, account, digest),
+	FOREIGN KEY (tenant, account) REFERENCES account_risks (tenant, account) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+-- Records that could not be read, once each however often they come.
+CREATE TABLE rejects (
+	tenant    TEXT NOT NULL,
+	connector TEXT NOT NULL,
+	digest    BLOB NOT NULL, -- SHA-256 of source, reason and raw record
+	first_at  INTEGER NOT NULL,
+	last_at   INTEGER NOT NULL,
+	times     INTEGER NOT NULL CHECK (times > 0),
+	doc       TEXT NOT NULL,
+	PRIMARY KEY (tenant, connector, digest)
+) STRICT;
+CREATE INDEX rejects_last ON rejects (tenant, last_at);
+
+CREATE TABLE cursors (
+	tenant    TEXT NOT NULL,
+	connector TEXT NOT NULL,
+	cursor    TEXT NOT NULL,
+	at        INTEGER NOT NULL,
+	PRIMARY KEY (tenant, connector)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE assessments (
+	tenant   TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	rank     INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	score    INTEGER NOT NULL CHECK (score BETWEEN 0 AND 100),
+	at       INTEGER NOT NULL,
+	digest   BLOB NOT NULL, -- of all but the time
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (tenant, identity),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+-- What was thought before it changed.
+CREATE TABLE assessment_versions (
+	tenant   TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	at       INTEGER NOT NULL,
+	digest   BLOB NOT NULL,
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (tenant, identity, at, digest),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE TABLE cases (
+	tenant      TEXT NOT NULL,
+	id          TEXT NOT NULL,
+	identity    TEXT NOT NULL,
+	name_key    TEXT NOT NULL,
+	status      TEXT NOT NULL CHECK (status IN ('open', 'acting', 'waiting', 'contained', 'closed')),
+	rank        INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3),
+	score       INTEGER NOT NULL CHECK (score BETWEEN 0 AND 100),
+	last_signal INTEGER NOT NULL,
+	verdict     TEXT CHECK (verdict IN ('compromised', 'safe', 'benign')),
+	verdict_at  INTEGER,
+	version     INTEGER NOT NULL CHECK (version > 0),
+	doc         TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT closed_by_verdict CHECK ((status = 'closed') = (verdict IS NOT NULL)),
+	CONSTRAINT verdict_has_time CHECK ((verdict IS NULL) = (verdict_at IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX cases_id ON cases (id);
+-- One open case an identity.
+CREATE UNIQUE INDEX cases_open ON cases (tenant, identity) WHERE status <> 'closed';
+CREATE INDEX cases_identity ON cases (tenant, identity, verdict_at);
+CREATE INDEX cases_queue ON cases (rank DESC, score DESC, last_signal DESC, id);
+CREATE INDEX cases_status ON cases (tenant, status);
+
+CREATE TABLE runs (
+	tenant     TEXT NOT NULL,
+	id         TEXT NOT NULL,
+	case_id    TEXT,
+	identity   TEXT NOT NULL,
+	playbook   TEXT NOT NULL,
+	once_key   TEXT NOT NULL,
+	state      TEXT NOT NULL CHECK (state IN ('settling', 'waiting', 'acting', 'contained', 'done', 'held',
+		'refused', 'observed', 'failed', 'rejected', 'expired', 'cancelled')),
+	final      INTEGER NOT NULL,
+	plan_hash  TEXT NOT NULL,
+	started_at INTEGER NOT NULL,
+	due_at     INTEGER, -- when the clock alone moves it next
+	stirred    INTEGER NOT NULL CHECK (stirred IN (0, 1)), -- an action or approval of it changed since it did
+	version    INTEGER NOT NULL CHECK (version > 0),
+	doc        TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT final_by_state CHECK (final = (state NOT IN ('settling', 'waiting', 'acting')))
+) STRICT;
+CREATE UNIQUE INDEX runs_id ON runs (id);
+CREATE INDEX runs_due ON runs (due_at, stirred, started_at, tenant, id) WHERE final = 0;
+CREATE INDEX runs_once ON runs (tenant, playbook, once_key, started_at);
+CREATE INDEX runs_case ON runs (tenant, case_id, started_at);
+CREATE INDEX runs_identity ON runs (tenant, identity, started_at);
+CREATE INDEX runs_started ON runs (started_at, id);
+
+CREATE TABLE actions (
+	tenant       TEXT NOT NULL,
+	id           TEXT NOT NULL,
+	run          TEXT NOT NULL,
+	case_id      TEXT,
+	identity     TEXT NOT NULL,
+	step         TEXT NOT NULL,
+	name         TEXT NOT NULL,
+	effect       TEXT NOT NULL,
+	lane         INTEGER NOT NULL,
+	state        TEXT NOT NULL CHECK (state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed',
+		'verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')),
+	person       INTEGER NOT NULL CHECK (person IN (0, 1)),
+	sealed       INTEGER NOT NULL CHECK (sealed IN (0, 1)),
+	attempt      INTEGER NOT NULL CHECK (attempt >= 0),
+	requested_at INTEGER NOT NULL,
+	intent_at    INTEGER,
+	next_at      INTEGER NOT NULL, -- 0: not set
+	ended_at     INTEGER,
+	undo_of      TEXT,
+	version      INTEGER NOT NULL CHECK (version > 0),
+	doc          TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, undo_of) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	-- Intent before effect: nothing is under way of which no intent was written.
+	CONSTRAINT intent_first CHECK (state NOT IN ('running', 'accepted', 'unconfirmed') OR (attempt > 0 AND intent_at IS NOT NULL)),
+	CONSTRAINT ended_when_final CHECK ((ended_at IS NOT NULL) = (state IN ('verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')))
+) STRICT;
+CREATE UNIQUE INDEX actions_id ON actions (id);
+-- A step of a run acts once, and one effect is under way once.
+CREATE UNIQUE INDEX actions_step ON actions (tenant, run, step);
+CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
+	WHERE state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
+CREATE INDEX actions_ready ON actions (tenant, lane, requested_at, id) WHERE state IN ('approved', 'held');
+CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_case ON actions (tenant, case_id, requested_at);
+CREATE INDEX actions_identity ON actions (tenant, identity, requested_at);
+CREATE INDEX actions_requested ON actions (requested_at, id);
+CREATE INDEX actions_person ON actions (tenant) WHERE person = 1;
+CREATE INDEX actions_sealed ON actions (intent_at, id) WHERE sealed = 1;
+
+-- A final state stays; verified can only become reverted.
+CREATE TRIGGER actions_final BEFORE UPDATE OF state ON actions
+WHEN old.state <> new.state AND (old.state IN ('failed', 'refused', 'reverted', 'expired', 'cancelled')
+	OR (old.state = 'verified' AND new.state <> 'reverted'))
+BEGIN SELECT RAISE(ABORT, 'action: a final state stays'); END;
+
+-- Each intent ever written: what the budget and the blast radius count.
+CREATE TABLE intents (
+	tenant   TEXT NOT NULL,
+	action   TEXT NOT NULL,
+	at       INTEGER NOT NULL,
+	name     TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	account  TEXT NOT NULL, -- as its own directory knows it
+	playbook TEXT NOT NULL,
+	undo     INTEGER NOT NULL CHECK (undo IN (0, 1)),
+	PRIMARY KEY (tenant, action, at),
+	FOREIGN KEY (tenant, action) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT, WITHOUT ROWID;
+CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo);
+CREATE INDEX intents_account ON intents (tenant, account, name, at);
+
+CREATE TABLE approvals (
+	tenant     TEXT NOT NULL,
+	id         TEXT NOT NULL,
+	run        TEXT NOT NULL,
+	case_id    TEXT,
+	identity   TEXT NOT NULL,
+	state      TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired', 'void')),
+	asked_at   INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL,
+	ended_at   INTEGER,
+	version    INTEGER NOT NULL CHECK (version > 0),
+	doc        TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	CONSTRAINT ended_when_answered CHECK ((state = 'pending') = (ended_at IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX approvals_id ON approvals (id);
+CREATE INDEX approvals_run ON approvals (tenant, run, asked_at);
+CREATE INDEX approvals_due ON approvals (expires_at, id) WHERE state = 'pending';
+CREATE INDEX approvals_asked ON approvals (asked_at, id);
+
+-- An answer stays.
+CREATE TRIGGER approvals_final BEFORE UPDATE OF state ON approvals
+WHEN old.state <> new.state AND old.state <> 'pending'
+BEGIN SELECT RAISE(ABORT, 'approval: an answer stays'); END;
+
+CREATE TABLE leases (
+	tenant TEXT NOT NULL,
+	name   TEXT NOT NULL, -- what is leased: dispatch, or a bell
+	owner  TEXT NOT NULL, -- empty: nobody
+	fence  INTEGER NOT NULL CHECK (fence > 0),
+	until  INTEGER NOT NULL,
+	PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stops (
+	tenant TEXT NOT NULL PRIMARY KEY, -- empty: all tenants
+	doc    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_facts (
+	tenant TEXT NOT NULL PRIMARY KEY,
+	as_of  INTEGER NOT NULL,
+	doc    TEXT NOT NULL
+) STRICT;
+
+-- The trail. seq rises in the order of commits. Payload and salt can be erased
+-- together once the leaf is in the log.
+CREATE TABLE audit_entries (
+	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+	id         TEXT NOT NULL UNIQUE,
+	tenant     TEXT NOT NULL,
+	at         INTEGER NOT NULL,
+	kind       TEXT NOT NULL,
+	identity   TEXT NOT NULL,
+	case_id    TEXT NOT NULL,
+	run        TEXT NOT NULL,
+	action     TEXT NOT NULL,
+	approval   TEXT NOT NULL,
+	payload    BLOB,
+	salt       BLOB,
+	leaf_index INTEGER UNIQUE,
+	CONSTRAINT erased_together CHECK ((payload IS NULL) = (salt IS NULL)),
+	CONSTRAINT erased_after_leaf CHECK (payload IS NOT NULL OR leaf_index IS NOT NULL)
+) STRICT;
+CREATE INDEX audit_entries_waiting ON audit_entries (seq, at) WHERE leaf_index IS NULL;
+CREATE INDEX audit_entries_identity ON audit_entries (identity, seq) WHERE identity <> '';
+CREATE INDEX audit_entries_case ON audit_entries (case_id, seq) WHERE case_id <> '';
+CREATE INDEX audit_entries_run ON audit_entries (run, seq) WHERE run <> '';
+CREATE INDEX audit_entries_action ON audit_entries (action, seq) WHERE action <> '';
+
+CREATE TABLE audit_leaves (
+	leaf_index INTEGER NOT NULL PRIMARY KEY CHECK (leaf_index >= 0),
+	entry      TEXT NOT NULL UNIQUE REFERENCES audit_entries (id),
+	leaf       BLOB NOT NULL,
+	hash       BLOB NOT NULL
+) STRICT;
+
+-- The Merkle tree, by stored-hash index (golang.org/x/mod/sumdb/tlog).
+CREATE TABLE audit_hashes (
+	hash_index INTEGER NOT NULL PRIMARY KEY CHECK (hash_index >= 0),
+	hash       BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE audit_checkpoints (
+	size   INTEGER NOT NULL PRIMARY KEY CHECK (size > 0),
+	signed BLOB NOT NULL,
+	at     INTEGER NOT NULL
+) STRICT;
+
+-- The log only grows.
+CREATE TRIGGER audit_leaves_stay BEFORE UPDATE ON audit_leaves BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_leaves_kept BEFORE DELETE ON audit_leaves BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_hashes_stay BEFORE UPDATE ON audit_hashes BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_hashes_kept BEFORE DELETE ON audit_hashes BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_checkpoints_stay BEFORE UPDATE ON audit_checkpoints BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_checkpoints_kept BEFORE DELETE ON audit_checkpoints BEGIN SELECT RAISE(ABORT, 'audit: the log only grows'); END;
+CREATE TRIGGER audit_entries_kept BEFORE DELETE ON audit_entries BEGIN SELECT RAISE(ABORT, 'audit: an entry is erased, not removed'); END;

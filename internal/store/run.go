@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
+)
+
+// runStore is the store as package run needs it.
+type runStore struct{ db *DB }
+
+func (s runStore) Update(ctx context.Context, change func(run.Tx) error) error {
+	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+}
+
+func (s runStore) DueRuns(ctx context.Context, now time.Time, limit int) ([]run.Key, error) {
+	var out []run.Key
+	err := eachRow(ctx, s.db.reads(), func(r rows) error {
+		var k run.Key
+		err := r.Scan(&k.Tenant, &k.ID)
+		out = append(out, k)
+		return err
+	}, `SELECT tenant, id FROM runs WHERE final = 0 AND (due_at <= ? OR stirred = 1)
+		ORDER BY coalesce(due_at, started_at), id LIMIT ?`, now.UnixMicro(), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("due runs: %w", err)
+	}
+	return out, nil
+}
+
+func (s runStore) DueApprovals(ctx context.Context, now time.Time, limit int) ([]approval.Request, error) {
+	out, err := docsOf[approval.Request](ctx, s.db.reads(), `SELECT doc FROM approvals
+		WHERE state = 'pending' AND expires_at <= ? ORDER BY expires_at, id LIMIT ?`, now.UnixMicro(), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("due approvals: %w", err)
+	}
+	return out, nil
+}
+
+const selectRun = `SELECT doc FROM runs WHERE tenant = ? AND id = ?`
+
+// Run returns fault.NotFound when there is none.
+func (tx *Tx) Run(t identity.Tenant, id run.ID) (run.Run, error) {
+	return txDoc[run.Run](tx, "run", selectRun, string(t), string(id))
+}
+
+// RunsOfCase returns the case's runs, oldest first.
+func (tx *Tx) RunsOfCase(t identity.Tenant, c casefile.ID) ([]run.Run, error) {
+	return txDocs[run.Run](tx, "runs of case", `SELECT doc FROM runs WHERE tenant = ? AND case_id = ?
+		ORDER BY started_at, id`, string(t), string(c))
+}
+
+// RecentRun returns the newest run of the playbook with the key started not
+// before since, and false when there is none.
+func (tx *Tx) RecentRun(t identity.Tenant, playbookID, onceKey string, since time.Time) (run.Run, bool, error) {
+	r, ok, err := docOf[run.Run](tx.ctx, tx.c, `SELECT doc FROM runs WHERE tenant = ? AND playbook = ? AND once_key = ?
+		AND started_at >= ? ORDER BY started_at DESC, id DESC LIMIT 1`, string(t), playbookID, onceKey, micros0(since))
+	if err != nil {
+		return r, false, fmt.Errorf("recent run of playbook %s: %w", playbookID, tx.keep(err))
+	}
+	return r, ok, nil
+}
+
+// PutRun stores r and has its bell ring at DueAt.
+func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
+	if err := mustTenant("run", r.Tenant); err != nil {
+		return r, err
+	}
+	was := r.Version
+	if r.ID == "" {
+		r.ID, was = run.ID(tx.NewID("run")), 0
+	}
+	r.Version = was + 1
+	doc, err := encode(r)
+	if err != nil {
+		return r, fmt.Errorf("run %s: %w", r.ID, err)
+	}
+	var hash string
+	if r.Plan != nil {
+		hash = r.Plan.Hash
+	}
+	w := row{table: "runs", what: "run"}
+	w.col("case_id", orNull(r.Case))
+	w.col("identity", string(r.Identity))
+	w.col("playbook", r.Playbook.ID)
+	w.col("once_key", r.OnceKey)
+	w.col("state", string(r.State))
+	w.col("final", flag(r.State.Final()))
+	w.col("plan_hash", hash)
+	w.col("started_at", micros0(r.StartedAt))
+	w.col("due_at", micros(r.DueAt))
+	w.col("stirred", int64(0))
+	w.col("version", r.Version)
+	w.col("doc", doc)
+	if err := tx.putVersioned(w, r.Tenant, string(r.ID), was); err != nil {
+		return r, err
+	}
+	tx.put[runKey{r.Tenant, string(r.ID)}] = true
+	tx.touch(Topic{TopicRun, r.Tenant, string(r.ID)})
+	if !r.DueAt.IsZero() && !r.State.Final() {
+		tx.bell(BellRun, r.Tenant, string(r.ID), r.DueAt)
+	}
+	return r, nil
+}
+
+const selectApproval = `SELECT doc FROM approvals WHERE tenant = ? AND id = ?`
+
+// Approval returns fault.NotFound when there is none.
+func (tx *Tx) Approval(t identity.Tenant, id approval.ID) (approval.Request, error) {
+	return txDoc[approval.Request](tx, "approval", selectApproval, string(t), string(id))
+}
+
+// ApprovalsOfRun returns the run's requests, oldest first.
+func (tx *Tx) ApprovalsOfRun(t identity.Tenant, id run.ID) ([]approval.Request, error) {
+	return txDocs[approval.Request](tx, "approvals of run", `SELECT doc FROM approvals WHERE tenant = ? AND run = ?
+		ORDER BY asked_at, id`, string(t), string(id))
+}
+
+// PutApproval stores r and has its bell ring at ExpiresAt.
+func (tx *Tx) PutApproval(r approval.Request) (approval.Request, error) {
+	if err := mustTenant("approval", r.Tenant); err != nil {
+		return r, err
+	}
+	was := r.Version
+	if r.ID == "" {
+		r.ID, was = approval.ID(tx.NewID("apr")), 0
+	}
+	r.Version = was + 1
+	doc, err := encode(r)
+	if err != nil {
+		return r, fmt.Errorf("approval %s: %w", r.ID, err)
+	}
+	w := row{table: "approvals", what: "approval"}
+	w.col("run", r.Run)
+	w.col("case_id", orNull(r.Case))
+	w.col("identity", string(r.Identity))
+	w.col("state", string(r.State))
+	w.col("asked_at", micros0(r.AskedAt))
+	w.col("expires_at", micros0(r.ExpiresAt))
+	w.col("ended_at", micros(r.EndedAt))
+	w.col("version", r.Version)
+	w.col("doc", doc)
+	if err := tx.putVersioned(w, r.Tenant, string(r.ID), was); err != nil {
+		return r, err
+	}
+	tx.stir(r.Tenant, r.Run)
+	tx.touch(Topic{TopicApproval, r.Tenant, string(r.ID)})
+	if was == 0 && r.State == approval.Pending {
+		tx.bell(BellApproval, r.Tenant, string(r.ID), r.ExpiresAt)
+	}
+	return r, nil
+}
+
+// stir notes that something of the run changed: it is due until it is put.
+func (tx *Tx) stir(t identity.Tenant, id string) {
+	tx.stirred = append(tx.stirred, runKey{t, id})
+	tx.touch(Topic{TopicRun, t, id})
+}
