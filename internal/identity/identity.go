@@ -192,12 +192,20 @@ type Identity struct {
 }
 
 // Account returns the identity's account in the directory p, and whether there
-// is one.
+// is one. Of several the first that the directory has not said to be gone.
 func (i Identity) Account(p Provider) (Account, bool) {
-	for _, a := range i.Accounts {
-		if a.Provider == p {
+	var gone *Account
+	for n, a := range i.Accounts {
+		switch {
+		case a.Provider != p:
+		case a.Facts.Found == nil || *a.Facts.Found:
 			return a, true
+		case gone == nil:
+			gone = &i.Accounts[n]
 		}
+	}
+	if gone != nil {
+		return *gone, true
 	}
 	return Account{}, false
 }
@@ -248,17 +256,19 @@ func (i Identity) Authority() (p Provider, known bool) {
 // Roles returns the roles of all accounts and the oldest time at which any of
 // them was read; asOf is zero when one cloud account's roles were never read.
 func (i Identity) Roles() (roles []Role, asOf time.Time) {
-	for n, a := range i.Accounts {
+	unread := false
+	for _, a := range i.Accounts {
 		roles = append(roles, a.Facts.Roles...)
-		if a.Provider != EntraID {
-			continue
-		}
-		if n == 0 || asOf.IsZero() || a.Facts.RolesAsOf.Before(asOf) {
+		switch {
+		case a.Provider != EntraID:
+		case a.Facts.RolesAsOf.IsZero():
+			unread = true
+		case asOf.IsZero() || a.Facts.RolesAsOf.Before(asOf):
 			asOf = a.Facts.RolesAsOf
 		}
-		if a.Facts.RolesAsOf.IsZero() {
-			return roles, time.Time{}
-		}
+	}
+	if unread {
+		return roles, time.Time{}
 	}
 	return roles, asOf
 }

@@ -32,9 +32,9 @@ type Protection struct {
 // Protected reports whether any reason holds.
 func (p Protection) Protected() bool { return len(p.Reasons) > 0 }
 
-// syncPrefixes begin the names that Entra Connect gives its own accounts.
-// Source: Microsoft Entra Connect, accounts and permissions.
-var syncPrefixes = []string{"sync_", "msol_", "aad_", "adtoaadsyncserviceaccount"}
+// DirectorySynchronization is the role template id of Directory Synchronization
+// Accounts, which only synchronisation services hold.
+const DirectorySynchronization = "d29b2b05-8046-44ba-8758-1e26182fcf32"
 
 // Protect says whether automation may never change i (law 1). usableGlobalAdmins
 // is how many enabled accounts hold an active Global Administrator assignment,
@@ -42,7 +42,11 @@ var syncPrefixes = []string{"sync_", "msol_", "aad_", "adtoaadsyncserviceaccount
 // stale role fact protects, because unknown is not safe.
 func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time.Time) Protection {
 	var out Protection
-	add := func(format string, args ...any) { out.Reasons = append(out.Reasons, fmt.Sprintf(format, args...)) }
+	add := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(out.Reasons, text) {
+			out.Reasons = append(out.Reasons, text)
+		}
+	}
 	maxAge := p.RolesMaxAge
 	if maxAge == 0 {
 		maxAge = 24 * time.Hour
@@ -56,20 +60,24 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		if a.AppID != "" && slices.ContainsFunc(p.OwnAppIDs, func(id string) bool { return strings.EqualFold(id, a.AppID) }) {
 			add("one of Cordon's own accounts")
 		}
-		if isSync(a.Ref) {
+		if isSync(a) {
 			add("a directory-synchronisation account")
 		}
-		if rid := ridOf(a.SID); rid == "502" || strings.EqualFold(a.SAM, "krbtgt") {
+		if rid := ridOf(a.SID); rid == "502" || isKrbtgt(a.SAM) {
 			add("krbtgt: signs every Kerberos ticket of the domain")
 		} else if rid == "500" {
 			add("the domain's built-in Administrator")
 		}
 	}
-	if i.Kind == KindComputer {
+	if i.Kind == KindComputer || slices.ContainsFunc(i.Accounts, func(a Account) bool { return strings.HasSuffix(a.SAM, "$") }) {
 		add("a computer account: it may be a domain controller")
 	}
 	if len(out.Reasons) > 0 {
 		return out
+	}
+	if i.Kind == KindUnknown || i.Kind == "" {
+		out.Unknown = true
+		add("no source has said what kind of account it is")
 	}
 	roles, asOf := i.Roles()
 	_, cloud := i.Account(EntraID)
@@ -81,43 +89,71 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		out.Unknown = true
 		add("its directory roles were last read at %s, over %s ago", asOf.UTC().Format(time.RFC3339), maxAge)
 	}
-	for _, r := range roles {
-		if r.TemplateID != GlobalAdministrator || !r.Active {
-			continue
-		}
+	if slices.ContainsFunc(roles, func(r Role) bool { return strings.EqualFold(r.TemplateID, GlobalAdministrator) && r.Active }) {
 		switch {
 		case usableAsOf.IsZero() || now.Sub(usableAsOf) > maxAge:
 			out.Unknown = true
 			add("a Global Administrator, and how many others are usable is not known")
 		case usableGlobalAdmins <= 1:
+			out.Unknown = false // whatever else is unknown, this is a reason of its own
 			add("the last usable Global Administrator")
 		}
-		break
 	}
 	return out
 }
 
 func (e Protected) matches(a Account) bool {
-	if e.Group {
-		return slices.ContainsFunc(a.Facts.Groups, func(g string) bool { return strings.EqualFold(g, e.Match) })
+	want := strings.Trim(e.Match, " {}")
+	if want == "" {
+		return false
 	}
-	for _, v := range []string{a.ObjectID, a.UPN, a.SID, a.AppID, a.GUID} {
-		if v != "" && strings.EqualFold(strings.TrimSpace(e.Match), v) {
+	same := func(v string) bool { return strings.EqualFold(want, strings.Trim(v, " {}")) }
+	if e.Group {
+		return slices.ContainsFunc(a.Facts.Groups, same)
+	}
+	return slices.ContainsFunc([]string{a.ObjectID, a.UPN, a.SID, a.AppID, a.GUID}, same)
+}
+
+// isSync reports whether a is an account of Entra Connect or cloud sync: it holds
+// their role, or has the name they give: Sync_<server>_<hex> in the cloud,
+// MSOL_<hex> or AAD_<hex> on premises. A person with a similar name is not one.
+// Source: Microsoft Entra Connect, accounts and permissions.
+func isSync(a Account) bool {
+	for _, r := range a.Facts.Roles {
+		if strings.EqualFold(r.TemplateID, DirectorySynchronization) && r.Active {
 			return true
 		}
 	}
-	return false
-}
-
-func isSync(r Ref) bool {
-	for _, name := range []string{strings.ToLower(r.UPN), strings.ToLower(r.SAM)} {
-		for _, p := range syncPrefixes {
-			if strings.HasPrefix(name, p) {
+	for _, name := range []string{a.UPN, a.SAM} {
+		name, _, _ = strings.Cut(strings.ToLower(name), "@")
+		if name == "adtoaadsyncserviceaccount" {
+			return true
+		}
+		kind, rest, _ := strings.Cut(name, "_")
+		switch kind {
+		case "sync":
+			if n := strings.LastIndexByte(rest, '_'); n > 0 && isHex(rest[n+1:]) {
+				return true
+			}
+		case "msol", "aad":
+			if isHex(rest) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// isHex reports whether s is a run of at least eight hexadecimal digits.
+func isHex(s string) bool {
+	return len(s) >= 8 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// isKrbtgt reports whether a SAM account name is krbtgt or that of a read-only
+// domain controller, krbtgt_<number>.
+func isKrbtgt(sam string) bool {
+	name, number, rodc := strings.Cut(strings.ToLower(sam), "_")
+	return name == "krbtgt" && (!rodc || number != "" && strings.Trim(number, "0123456789") == "")
 }
 
 func ridOf(sid string) string {

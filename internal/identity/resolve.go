@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"cmp"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,9 @@ type Resolution struct {
 	New      bool      // no identity owned any of the keys
 	Changed  bool      // the identity differs from the one that was passed in
 	Conflict *Conflict // set when the keys belong to more than one identity
+
+	NewConflict bool // the Conflict was not known yet
+	Ref         Ref  // what may be learnt of the Ref: without the keys of others
 }
 
 // Resolve finds the identity of ref among owners: the identities that own any
@@ -52,16 +57,18 @@ func Resolve(t Tenant, ref Ref, owners []Identity, from string, now time.Time) (
 		}
 		res.Conflict = &Conflict{Keys: keys, Owners: append([]ID{chosen.ID}, others...), From: from, At: now}
 	}
+	res.Ref = learn
 	if chosen == nil {
-		i := Identity{Tenant: t, Kind: KindUnknown, CreatedAt: now, UpdatedAt: now}
-		i.learn(learn)
-		return Resolution{Identity: i, New: true, Changed: true}, true
+		res.Identity = Identity{Tenant: t, Kind: KindUnknown, CreatedAt: now, UpdatedAt: now}
+		res.Identity.learn(learn)
+		res.New, res.Changed = true, true
+		return res, true
 	}
 	res.Identity = chosen.clone()
 	res.Changed = res.Identity.learn(learn)
 	if c := res.Conflict; c != nil && !res.Identity.hasConflict(*c) {
 		res.Identity.Conflicts = append(res.Identity.Conflicts, *c)
-		res.Changed = true
+		res.Changed, res.NewConflict = true, true
 	}
 	if res.Changed {
 		res.Identity.UpdatedAt = now
@@ -82,11 +89,13 @@ func (r Ref) without(k KeyKind) Ref {
 }
 
 // learn takes over what ref says that is not known yet, and reports whether
-// anything changed. A Ref of an Entra user with an on-premises SID teaches two
-// accounts: the cloud one and the one it is synced from.
+// anything changed. A Ref that names an Entra object and an on-premises SID
+// teaches two accounts: the cloud one and the one it is synced from. Accounts are
+// kept in one order and the name is derived from them, so that the order in which
+// Refs arrive does not matter.
 func (i *Identity) learn(ref Ref) bool {
 	changed := false
-	if ref.ObjectID != "" && (ref.Provider == EntraID || ref.Provider == "") {
+	if ref.ObjectID != "" {
 		cloud := ref
 		cloud.Provider = EntraID
 		changed = i.learnAccount(cloud) || changed
@@ -102,22 +111,65 @@ func (i *Identity) learn(ref Ref) bool {
 	if i.Kind == KindUnknown && ref.Kind != "" && ref.Kind != KindUnknown {
 		i.Kind, changed = ref.Kind, true
 	}
-	if name := ref.Name(); i.Name == "" {
-		i.Name, changed = name, true
+	if !changed {
+		return false
 	}
-	return changed
+	slices.SortStableFunc(i.Accounts, func(a, b Account) int {
+		return cmp.Or(cmp.Compare(providerOrder(a.Provider), providerOrder(b.Provider)), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Key(), b.Key()))
+	})
+	i.Name = i.bestName()
+	return true
+}
+
+func providerOrder(p Provider) int {
+	switch p {
+	case EntraID:
+		return 0
+	case ActiveDirectory:
+		return 1
+	}
+	return 2
+}
+
+// bestName is the display name of the first account that has one, else the UPN
+// of the first that has one, else whatever the first account is called.
+func (i *Identity) bestName() string {
+	for _, a := range i.Accounts {
+		if a.DisplayName != "" {
+			return a.DisplayName
+		}
+	}
+	for _, a := range i.Accounts {
+		if a.UPN != "" {
+			return a.UPN
+		}
+	}
+	if len(i.Accounts) == 0 {
+		return Ref{}.Name()
+	}
+	return i.Accounts[0].Name()
 }
 
 func (i *Identity) learnAccount(ref Ref) bool {
 	for n := range i.Accounts {
-		a := &i.Accounts[n]
-		if a.Provider != ref.Provider || !sharesKey(a.Ref, ref) {
-			continue
+		if a := &i.Accounts[n]; a.Provider == ref.Provider && sameAccount(*a, Account{Ref: ref}) {
+			return a.fill(ref)
 		}
-		return a.fill(ref)
 	}
 	i.Accounts = append(i.Accounts, Account{Ref: ref})
 	return true
+}
+
+// sameAccount reports whether a and b, of one provider, are one account: by the
+// key of their own directory when both have it, else by any key they share.
+func sameAccount(a, b Account) bool {
+	if a.Provider == ActiveDirectory && (a.SID == "" || b.SID == "") {
+		return sharesKey(a.Ref, b.Ref)
+	}
+	if ka, kb := a.Key(), b.Key(); ka != "" && kb != "" {
+		return ka == kb
+	}
+	return sharesKey(a.Ref, b.Ref)
 }
 
 func sharesKey(a, b Ref) bool {
@@ -152,10 +204,12 @@ func (r *Ref) fill(from Ref) bool {
 	return changed
 }
 
-// WithFacts returns i with the facts of the account that ref names; the account
-// is learnt when it is new. Names given with facts replace older ones, because
-// the directory is their authority.
-func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) Identity {
+// WithFacts returns i with the facts of the account that ref names, and whether
+// that changed anything; the account is learnt when it is new. Names given with
+// facts replace older ones, because the directory is their authority. Give it
+// Resolution.Ref, so that nothing of another identity is learnt.
+func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) (Identity, bool) {
+	before := i
 	i = i.clone()
 	i.learn(ref)
 	for n := range i.Accounts {
@@ -172,19 +226,22 @@ func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) Identity {
 				*s.to = s.v
 			}
 		}
-		if ref.DisplayName != "" {
-			i.Name = ref.DisplayName
-		}
 	}
-	if i.Kind == KindPerson || i.Kind == KindUnknown {
+	if len(i.Accounts) > 0 {
+		i.Name = i.bestName()
+	}
+	if i.Kind == KindPerson || i.Kind == KindUnknown || i.Kind == KindGuest {
 		if a, ok := i.Account(EntraID); ok && strings.EqualFold(a.Facts.UserType, "Guest") {
 			i.Kind = KindGuest
 		} else if ok && a.Facts.UserType != "" {
 			i.Kind = KindPerson
 		}
 	}
+	if reflect.DeepEqual(before, i) {
+		return before, false
+	}
 	i.UpdatedAt = now
-	return i
+	return i, true
 }
 
 // Merge returns f with every group of fields that g knows and read no earlier.

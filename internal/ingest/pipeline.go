@@ -1,14 +1,26 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/run"
+)
+
+// The defaults of a Pipeline, and how many accounts it reads before one page.
+const (
+	factsMaxAge   = 15 * time.Minute
+	lookupTimeout = 5 * time.Second
+	silence       = 3
+	lookupAtOnce  = 100
+	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 )
 
 // A Pipeline takes pages in. Make it once and share its pointer: it remembers
@@ -31,6 +43,9 @@ type Pipeline struct {
 	// called silent; 0 means 3.
 	Silence int
 	Log     *slog.Logger
+
+	mu    sync.Mutex
+	feeds map[feedKey]*feed
 }
 
 // A Result counts what one or more pages brought.
@@ -42,52 +57,193 @@ type Result struct {
 	Older     int `json:"older"`
 	Rejected  int `json:"rejected"`
 
-	Facts int           `json:"facts"`           // accounts whose facts were told
-	Cases []casefile.ID `json:"cases,omitempty"` // opened
+	Facts int           `json:"facts"`           // accounts whose facts changed
+	Cases []casefile.ID `json:"cases,omitempty"` // opened or reopened
 	Runs  []run.ID      `json:"runs,omitempty"`  // started
+}
+
+func (r Result) plus(o Result) Result {
+	r.Read += o.Read
+	r.New += o.New
+	r.Updated += o.Updated
+	r.Duplicate += o.Duplicate
+	r.Older += o.Older
+	r.Rejected += o.Rejected
+	r.Facts += o.Facts
+	r.Cases = append(r.Cases, o.Cases...)
+	r.Runs = append(r.Runs, o.Runs...)
+	return r
+}
+
+func (r *Result) count(p Put) {
+	switch p {
+	case PutNew:
+		r.New++
+	case PutUpdated:
+		r.Updated++
+	case PutDuplicate:
+		r.Duplicate++
+	case PutOlder:
+		r.Older++
+	}
 }
 
 // Take stores one page of the stream with its cursor and everything that
 // follows from it, in one transaction: all or nothing. Taking the same page
 // twice changes nothing the second time. An empty stream name stores no cursor.
+//
+// Facts of the subjects that are unknown or old are read first, for at most
+// LookupTimeout; that they could not be read never loses a signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
-	return Result{}, nil
+	facts := p.lookup(ctx, t, page)
+	var open []identity.Ref
+	if page.Directory != nil {
+		var err error
+		if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
+			return Result{}, fmt.Errorf("find the accounts of open cases: %w", err)
+		}
+	}
+	return p.take(ctx, t, stream, page, facts, open)
+}
+
+func (p *Pipeline) take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, facts []connector.AccountFacts, open []identity.Ref) (Result, error) {
+	var res Result
+	err := p.Store.Update(ctx, func(tx Tx) error {
+		b := &batch{p: p, tx: tx, tenant: t, now: p.Now(), touched: map[identity.ID]*touch{}}
+		if err := b.take(stream, page, facts, open); err != nil {
+			return err
+		}
+		res = b.res
+		return nil
+	})
+	if err != nil {
+		return Result{}, fmt.Errorf("take a page of %s: %w", cmp.Or(string(stream), "facts"), err)
+	}
+	if len(res.Runs) > 0 && p.Runs.Nudge != nil {
+		p.Runs.Nudge(t)
+	}
+	return res, nil
 }
 
 // Poll reads the source from its cursor until it has caught up. What was taken
 // before an error stays taken and is counted; the next Poll goes on from there.
 func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Source) (Result, error) {
-	return Result{}, nil
+	var total Result
+	err := func() error {
+		c, err := p.Store.Cursor(ctx, t, s.Name())
+		if err != nil {
+			return fmt.Errorf("read the cursor of %s: %w", s.Name(), err)
+		}
+		for page, err := range s.Pages(ctx, c) {
+			if err != nil {
+				return fmt.Errorf("read %s: %w", s.Name(), err)
+			}
+			res, err := p.Take(ctx, t, s.Name(), page)
+			if err != nil {
+				return err
+			}
+			total = total.plus(res)
+		}
+		return nil
+	}()
+	p.polled(t, s.Name(), err)
+	return total, err
 }
 
 // Refresh reads the facts of accounts with an open case that were never read or
 // are older than FactsMaxAge, at most limit of them, and plans anew what was held
 // for want of them.
 func (p *Pipeline) Refresh(ctx context.Context, t identity.Tenant, limit int) (Result, error) {
-	return Result{}, nil
+	l := p.lookupOf(t)
+	if l == nil {
+		return Result{}, nil
+	}
+	refs, err := p.Store.StaleFacts(ctx, t, p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge)), limit)
+	if err != nil {
+		return Result{}, fmt.Errorf("find stale facts: %w", err)
+	}
+	if len(refs) == 0 {
+		return Result{}, nil
+	}
+	facts, err := l.Facts(ctx, refs)
+	res, taken := Result{}, error(nil)
+	if len(facts) > 0 { // part of them is better than none
+		res, taken = p.take(ctx, t, "", connector.Page{}, facts, nil)
+	}
+	if err != nil {
+		return res, fmt.Errorf("read the facts of %d accounts: %w", len(refs), err)
+	}
+	return res, taken
 }
 
-// A Feed is one stream that is expected to succeed once in an interval.
-type Feed struct {
-	Tenant   identity.Tenant
-	Stream   connector.Name
-	Interval time.Duration
+func (p *Pipeline) lookupOf(t identity.Tenant) connector.Lookup {
+	if p.Lookup == nil {
+		return nil
+	}
+	return p.Lookup(t)
 }
 
-// A FeedState is how a feed fares.
-type FeedState struct {
-	Tenant identity.Tenant `json:"tenant"`
-	Stream connector.Name  `json:"stream"`
-	// Success is when Poll last caught up; zero: not since this process began.
-	Success time.Time `json:"success,omitzero"`
-	Failure string    `json:"failure,omitempty"` // of the last Poll; empty when it succeeded
-	Silent  bool      `json:"silent"`
+// lookup reads the facts of the page's subjects that are not known or old, as
+// far as it can.
+func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector.Page) []connector.AccountFacts {
+	l := p.lookupOf(t)
+	if l == nil {
+		return nil
+	}
+	var refs []identity.Ref
+	seen := map[identity.Key]bool{}
+	add := func(r identity.Ref) {
+		// Only the cloud account is looked up: the directory knows it by its id.
+		if keys := r.Keys(); len(keys) > 0 && keys[0].Kind == identity.KeyEntraObject && !seen[keys[0]] {
+			seen[keys[0]] = true
+			refs = append(refs, r)
+		}
+	}
+	for _, s := range page.Signals {
+		if s.State.Open() {
+			add(s.Subject)
+		}
+	}
+	for _, a := range page.Accounts {
+		if a.State.Open() && !a.Deleted {
+			add(a.Subject)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	known, err := p.Store.FactsOf(ctx, t, refs)
+	if err != nil {
+		p.log().WarnContext(ctx, "what is known of the page's accounts could not be read; all are looked up", "tenant", t, "err", err)
+	}
+	fresh := map[identity.Key]bool{}
+	oldest := p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge))
+	for _, k := range known {
+		if keys := k.Ref.Keys(); len(keys) > 0 && !k.Facts.AsOf.IsZero() && k.Facts.AsOf.After(oldest) {
+			fresh[keys[0]] = true
+		}
+	}
+	var want []identity.Ref
+	for _, r := range refs {
+		if !fresh[r.Keys()[0]] && len(want) < lookupAtOnce {
+			want = append(want, r)
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.LookupTimeout, lookupTimeout))
+	defer cancel()
+	facts, err := l.Facts(ctx, want)
+	if err != nil {
+		p.log().WarnContext(ctx, "facts could not be read; plans that need them hold until they are", "tenant", t, "accounts", len(want), "read", len(facts), "err", err)
+	}
+	return facts
 }
 
-// Watch raises the alarm for feeds that have not succeeded for Silence
-// intervals, once per silence, and calls it off when they are back (law 10). The
-// first call starts the clock of a feed that has not succeeded yet.
-func (p *Pipeline) Watch(ctx context.Context, feeds []Feed) error { return nil }
-
-// Feeds returns the state of every feed polled or watched, sorted.
-func (p *Pipeline) Feeds() []FeedState { return nil }
+func (p *Pipeline) log() *slog.Logger {
+	if p.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return p.Log
+}

@@ -140,6 +140,35 @@ func counts(s signal.Signal, in Input) bool {
 	return v.Word != "safe" && v.Word != "benign" || s.UpdatedAt.After(v.At)
 }
 
+// Unheard reports whether something open speaks that the last verdict did not
+// know, whatever its word: without one, anything open. A source's record of a
+// verdict, our own confirmation perhaps, is nothing new.
+func Unheard(in Input) bool {
+	for _, s := range in.Signals {
+		switch {
+		case !s.State.Open():
+		case in.Verdict.Word == "", !s.Feedback() && firstTold(s).After(in.Verdict.At):
+			return true
+		case in.Verdict.Word != "compromised" && !s.Feedback() && s.UpdatedAt.After(in.Verdict.At):
+			return true
+		}
+	}
+	for _, a := range in.Accounts {
+		if a.State.Open() && !a.Deleted && (in.Verdict.Word == "" || in.Verdict.Word != "compromised" && a.UpdatedAt.After(in.Verdict.At)) {
+			return true
+		}
+	}
+	return false
+}
+
+// firstTold is when the source first had the signal.
+func firstTold(s signal.Signal) time.Time {
+	if !s.DetectedAt.IsZero() {
+		return s.DetectedAt
+	}
+	return s.At()
+}
+
 // score is the noisy-OR of the groups with corroboration, 0 to 100.
 func score(groups []contribution) float64 {
 	rest := 1.0
@@ -194,10 +223,16 @@ func floorOf(in Input, groups []contribution) (signal.Level, string) {
 			raise(signal.LevelHigh, "confirmed compromised at its source")
 		}
 	}
-	if in.Verdict.Word == "compromised" {
-		raise(signal.LevelHigh, "an operator's verdict: compromised")
+	if in.Verdict.Word == "compromised" && speaks(in) {
+		raise(signal.LevelHigh, "an operator's verdict: compromised; its source has not closed it yet")
 	}
 	return floor, why
+}
+
+// speaks reports whether any source still holds anything open.
+func speaks(in Input) bool {
+	return slices.ContainsFunc(in.Signals, func(s signal.Signal) bool { return s.State.Open() }) ||
+		slices.ContainsFunc(in.Accounts, func(a signal.AccountRisk) bool { return a.State.Open() && !a.Deleted })
 }
 
 // largestRemainder rounds parts to integers that sum to total, giving the spare

@@ -1,12 +1,10 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"errors"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -16,31 +14,24 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// WithDirectory returns i with the roles and groups that the reading of the
-// tenant's directory gives its cloud accounts, where that reading is not older
-// than what the account itself says. The plan and the gate both look through it.
+// WithDirectory returns i with the roles that the reading of the tenant's
+// directory gives its cloud accounts, where that reading is not older than what
+// the account itself says; groups it only adds, because single accounts are read
+// without them.
 func WithDirectory(i identity.Identity, d connector.DirectoryFacts) identity.Identity {
-	if d.AsOf.IsZero() {
-		return i
-	}
 	i.Accounts = slices.Clone(i.Accounts)
 	for n := range i.Accounts {
 		a := &i.Accounts[n]
-		if a.Provider != identity.EntraID || a.Key() == "" || d.AsOf.Before(a.Facts.RolesAsOf) {
+		read, known := d.Of(a.Key())
+		if !known || a.Provider != identity.EntraID || a.Key() == "" {
 			continue
 		}
-		a.Facts.RolesAsOf, a.Facts.Roles, a.Facts.Groups = d.AsOf, nil, nil
-		for id, roles := range d.Holders {
-			if strings.EqualFold(id, a.Key()) {
-				a.Facts.Roles = append(a.Facts.Roles, roles...)
-			}
+		if !d.AsOf.Before(a.Facts.RolesAsOf) {
+			a.Facts.RolesAsOf, a.Facts.Roles = d.AsOf, read.Roles
 		}
-		for group, members := range d.GroupMembers {
-			if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, a.Key()) }) {
-				a.Facts.Groups = append(a.Facts.Groups, group)
-			}
-		}
-		slices.Sort(a.Facts.Groups)
+		groups := slices.Concat(a.Facts.Groups, read.Groups)
+		slices.Sort(groups)
+		a.Facts.Groups = slices.Compact(groups)
 	}
 	return i
 }

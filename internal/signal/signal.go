@@ -4,7 +4,9 @@
 package signal
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -157,12 +159,30 @@ func (s Signal) At() time.Time {
 
 // Newer reports whether s replaces old: a later update, or the same update time
 // with other content (sources with coarse clocks change a record twice within a
-// tick; the one that closes it wins).
+// tick): then the one that closes it wins, else the higher level, else an order
+// that means nothing but is always the same. Of two versions that differ exactly
+// one is newer, so that the order in which they arrive does not matter.
 func (s Signal) Newer(old Signal) bool {
 	if !s.UpdatedAt.Equal(old.UpdatedAt) {
 		return s.UpdatedAt.After(old.UpdatedAt)
 	}
-	return old.State.Open() && !s.State.Open()
+	if s.State.Open() != old.State.Open() {
+		return old.State.Open()
+	}
+	if a, b := s.Level.Rank(), old.Level.Rank(); a != b {
+		return a > b
+	}
+	s.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{} // the same instant in another zone is no difference
+	return bytes.Compare(s.text(), old.text()) > 0
+}
+
+// text is the signal in canonical form.
+func (s Signal) text() []byte {
+	b, err := json.Marshal(s)
+	if err != nil { // Raw or Info hold what is not JSON
+		return fmt.Appendf(nil, "%#v", s)
+	}
+	return b
 }
 
 // An AccountRisk is a source's standing opinion of an account as a whole:
