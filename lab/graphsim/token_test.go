@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,50 @@ func TestAzureIdentity(t *testing.T) {
 	_, err = cred.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{base + "/.default"}})
 	if err == nil || !strings.Contains(err.Error(), "AADSTS7000215") || strings.Contains(err.Error(), "wrong-"+clientSecret) {
 		t.Errorf("a wrong secret: %v", err)
+	}
+}
+
+// What a client is given as ca_file is the CA that signed the server, and
+// instance discovery, for clients that ask, knows the lab's own name.
+func TestCAFileAndDiscovery(t *testing.T) {
+	t.Parallel()
+	ca, err := graphsim.NewCA(time.Now(), "graph.lab", "192.0.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "ca.pem")
+	if err := ca.WriteFile(name); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(raw) {
+		t.Fatalf("not PEM: %s", raw)
+	}
+	leaf, err := x509.ParseCertificate(ca.ServerConfig().Certificates[0].Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "::1", "graph.lab", "192.0.2.1"} {
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: host}); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+
+	d := newDesk(t, unlimited())
+	req, err := http.NewRequestWithContext(t.Context(), "GET", host+"/common/discovery/instance?api-version=1.1&authorization_endpoint=x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := d.lab.Transport().RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := decode(t, res); body["tenant_discovery_endpoint"] != host+"/"+d.w.TenantID()+"/v2.0/.well-known/openid-configuration" {
+		t.Errorf("%v", body)
 	}
 }
 
