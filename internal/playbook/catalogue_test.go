@@ -3,7 +3,9 @@ package playbook
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -86,4 +88,12 @@ func catalogue(t testing.TB, change func([]action.Spec)) *action.Catalogue {
 		t.Fatal(err)
 	}
 	return cat
+}
+
+func fsOf(files map[string]string) fs.FS {
+	m := fstest.MapFS{}
+	for name, text := range files {
+		m[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return m
 }

@@ -129,7 +129,7 @@ func (r *reader) with(s *StepRule) map[string]any {
 
 func (r *reader) value(n *yaml.Node, p action.Param, where string) (any, bool) {
 	bad := func() (any, bool) {
-		r.add(n, "%s: %s: a %s is needed", where, p.Name, p.Type)
+		r.add(n, "%s: %s: needs the type %s", where, p.Name, p.Type)
 		return nil, false
 	}
 	if n.Kind != yaml.ScalarNode {

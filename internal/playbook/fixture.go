@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -32,18 +31,19 @@ func fixtureNow() time.Time { return time.Date(2026, 1, 15, 12, 0, 0, 0, time.UT
 // "approval: …", "skipped: …" or "held: …" after it. docs/playbooks.md shows one.
 // Files ending in .yaml replace the library by themselves.
 func (l *Library) Test(file string, fixture []byte) []Problem {
-	arc := txtar.Parse(fixture)
+	arc := parseArchive(string(fixture))
 	id := strings.TrimSuffix(path.Base(file), path.Ext(file))
-	t := tester{file: file, id: id, lib: l, lines: fileLines(fixture)}
-	files := map[string][]byte{}
+	t := tester{file: file, id: id, lib: l, lines: map[string]int{}}
+	files := map[string]string{}
 	var own []source
-	for _, f := range arc.Files {
-		if _, twice := files[f.Name]; twice {
-			t.add(f.Name, 0, "the file %s is there twice", f.Name)
+	for _, f := range arc {
+		if _, twice := files[f.name]; twice {
+			t.problems = append(t.problems, Problem{File: file, Line: f.line, Text: fmt.Sprintf("the file %s is there twice", f.name)})
+			continue
 		}
-		files[f.Name] = f.Data
-		if path.Ext(f.Name) == ".yaml" {
-			own = append(own, source{f.Name, f.Data})
+		files[f.name], t.lines[f.name] = f.data, f.line
+		if path.Ext(f.name) == ".yaml" {
+			own = append(own, source{f.name, []byte(f.data)})
 		}
 	}
 	if len(own) > 0 {
@@ -60,21 +60,21 @@ func (l *Library) Test(file string, fixture []byte) []Problem {
 		return append(t.problems, Problem{File: file, Text: fmt.Sprintf("there is no playbook %q to test", id)})
 	}
 	cases := 0
-	for _, f := range arc.Files {
-		name, isGiven := strings.CutSuffix(f.Name, ".given")
+	for _, f := range arc {
+		name, isGiven := strings.CutSuffix(f.name, ".given")
 		want, hasWant := files[name+".want"]
 		switch {
 		case isGiven && !hasWant:
-			t.add(f.Name, 0, "the case %s has no %s.want", name, name)
+			t.add(f.name, 0, "the case %s has no %s.want", name, name)
 		case isGiven:
 			cases++
-			t.play(name, f.Data, string(want))
-		case strings.HasSuffix(f.Name, ".want"):
-			if _, ok := files[strings.TrimSuffix(f.Name, ".want")+".given"]; !ok {
-				t.add(f.Name, 0, "there is no .given for %s", f.Name)
+			t.play(name, []byte(f.data), want)
+		case strings.HasSuffix(f.name, ".want"):
+			if _, ok := files[strings.TrimSuffix(f.name, ".want")+".given"]; !ok {
+				t.add(f.name, 0, "there is no .given for %s", f.name)
 			}
-		case path.Ext(f.Name) != ".yaml":
-			t.add(f.Name, 0, "a file is NAME.given, NAME.want or a playbook's .yaml, not %s", f.Name)
+		case path.Ext(f.name) != ".yaml":
+			t.add(f.name, 0, "a file is NAME.given, NAME.want or a playbook's .yaml, not %s", f.name)
 		}
 	}
 	if cases == 0 {
@@ -94,15 +94,27 @@ func (t *tester) add(name string, line int, format string, args ...any) {
 	t.problems = append(t.problems, Problem{File: t.file, Line: t.lines[name] + line, Text: fmt.Sprintf(format, args...)})
 }
 
-// fileLines returns for each file of an archive the line of its marker.
-func fileLines(archive []byte) map[string]int {
-	out := map[string]int{}
-	for n, line := range strings.Split(string(archive), "\n") {
+// An archived file is one file of a txtar archive.
+type archived struct {
+	name, data string
+	line       int // of its marker, from 1
+}
+
+// parseArchive reads a txtar archive: files that begin with a line "-- NAME --",
+// after a comment. Any text is an archive.
+func parseArchive(text string) []archived {
+	var out []archived
+	for n, line := range strings.Split(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
-		if len(line) >= 7 && strings.HasPrefix(line, "-- ") && strings.HasSuffix(line, " --") {
-			if name := strings.TrimSpace(line[3 : len(line)-3]); out[name] == 0 {
-				out[name] = n + 1
-			}
+		name, ok := strings.CutPrefix(line, "-- ")
+		if ok {
+			name, ok = strings.CutSuffix(name, " --")
+		}
+		switch name = strings.TrimSpace(name); {
+		case ok && name != "":
+			out = append(out, archived{name: name, line: n + 1})
+		case len(out) > 0:
+			out[len(out)-1].data += line + "\n"
 		}
 	}
 	return out
