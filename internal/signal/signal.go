@@ -173,14 +173,14 @@ func (s Signal) Newer(old Signal) bool {
 		return a > b
 	}
 	s.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{} // the same instant in another zone is no difference
-	return bytes.Compare(s.text(), old.text()) > 0
+	return bytes.Compare(text(s), text(old)) > 0
 }
 
-// text is the signal in canonical form.
-func (s Signal) text() []byte {
-	b, err := json.Marshal(s)
+// text is v in canonical form.
+func text(v any) []byte {
+	b, err := json.Marshal(v)
 	if err != nil { // Raw or Info hold what is not JSON
-		return fmt.Appendf(nil, "%#v", s)
+		return fmt.Appendf(nil, "%#v", v)
 	}
 	return b
 }
@@ -198,6 +198,25 @@ type AccountRisk struct {
 	By         string          `json:"by,omitempty"` // who changed it, as the source's history says; empty for the source itself
 	UpdatedAt  time.Time       `json:"updatedAt"`
 	Raw        json.RawMessage `json:"raw,omitempty"`
+}
+
+// Newer reports whether r replaces old, in the order of Signal.Newer; between
+// them the one that is not being processed any more wins over the one that is.
+func (r AccountRisk) Newer(old AccountRisk) bool {
+	if !r.UpdatedAt.Equal(old.UpdatedAt) {
+		return r.UpdatedAt.After(old.UpdatedAt)
+	}
+	if r.Processing != old.Processing {
+		return old.Processing
+	}
+	if r.State.Open() != old.State.Open() {
+		return old.State.Open()
+	}
+	if a, b := r.Level.Rank(), old.Level.Rank(); a != b {
+		return a > b
+	}
+	r.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{}
+	return bytes.Compare(text(r), text(old)) > 0
 }
 
 // ParseInfo reads a detection's additionalInfo: a string that holds a JSON array
