@@ -275,7 +275,7 @@ func TestLabWriteFaults(t *testing.T) {
 	}
 	tokens := 0
 	for _, e := range l.Ledger() {
-		if e.Kind == "token" && strings.HasSuffix(e.Path, "/token") {
+		if strings.HasSuffix(e.Path, "/oauth2/v2.0/token") {
 			tokens++
 		}
 	}

@@ -379,14 +379,21 @@ func TestManagedIdentitySignIn(t *testing.T) {
 	t.Setenv("IDENTITY_HEADER", "proof")
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // must not be used
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	// The library keeps these tokens for the whole process, by resource, so
+	// each run of the test needs a resource of its own.
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
+	base := "https://graph.cordon.example:" + port
 	for i, id := range []string{"system", clientID} {
-		src, _ := tokens(t, graph.Config{TenantID: tenantID, Credential: graph.Credential{ManagedIdentity: id}})
+		src, _ := tokens(t, graph.Config{TenantID: tenantID, GraphURL: base, Credential: graph.Credential{ManagedIdentity: id}})
 		tok, err := src.Token(t.Context())
 		if err != nil || tok != fmt.Sprintf("managed-%d", i+1) {
 			t.Errorf("%s: %q, %v", id, tok, err)
 		}
+		if src.Drop(tok) {
+			t.Error("the machine would give the same token again")
+		}
 	}
-	want := []string{"https://graph.microsoft.com  proof", "https://graph.microsoft.com " + clientID + " proof"}
+	want := []string{base + "  proof", base + " " + clientID + " proof"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

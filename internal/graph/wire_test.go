@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -445,6 +446,40 @@ func TestSilentTransports(t *testing.T) {
 		if _, err := c.Do(t.Context(), graph.Request{Path: "/users"}); !errors.Is(err, fault.Unavailable) {
 			t.Errorf("%s, read: %v", name, err)
 		}
+	}
+}
+
+// TestTheLineIsAConnection drives the reports of a transport by hand: one that
+// lost an idle connection before writing on it and then could not dial has
+// sent nothing.
+func TestTheLineIsAConnection(t *testing.T) {
+	t.Parallel()
+	for steps, want := range map[string]fault.Kind{
+		"look": fault.Unavailable, "look got": fault.Unknown, "look got look": fault.Unavailable, "look got look got": fault.Unknown,
+	} {
+		c := client(t, func(r *http.Request) (*http.Response, error) {
+			trace := httptrace.ContextClientTrace(r.Context())
+			for _, s := range strings.Fields(steps) {
+				if s == "look" {
+					trace.GetConn("graph.cordon.example:443")
+				} else {
+					trace.GotConn(httptrace.GotConnInfo{})
+				}
+			}
+			return nil, errors.New("broken")
+		})
+		if _, err := c.Do(t.Context(), graph.Request{Method: "POST", Path: "/users"}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %s", steps, err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := client(t, func(r *http.Request) (*http.Response, error) {
+		t.Error("sent although nobody waits")
+		return nil, errors.New("broken")
+	})
+	if _, err := c.Do(ctx, graph.Request{Method: "POST", Path: "/users"}); !errors.Is(err, fault.Unavailable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled beforehand: %v", err)
 	}
 }
 
