@@ -267,7 +267,7 @@ func (s *Service) plannable(ctx context.Context, op access.Operator, playbookID 
 	var known []string
 	for _, p := range s.playbooks().Playbooks() {
 		if p.Ref.ID == playbookID {
-			return s.store.Identity(ctx, t, id)
+			return s.look().identity(ctx, t, id)
 		}
 		known = append(known, p.Ref.ID)
 	}

@@ -144,7 +144,7 @@ func (s *Service) Reveal(ctx context.Context, op access.Operator, id run.ID, key
 	if err != nil {
 		return Revealed{}, err
 	}
-	i, err := s.store.Identity(ctx, r.Tenant, r.Identity)
+	i, err := s.look().identity(ctx, r.Tenant, r.Identity)
 	if err != nil {
 		return Revealed{}, err
 	}

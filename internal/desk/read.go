@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -68,8 +69,9 @@ func (s *Service) Queue(ctx context.Context, op access.Operator, f CaseFilter, p
 		return q, fmt.Errorf("read the queue: %w", err)
 	}
 	q.Next = cases.Next
+	look := s.look()
 	for _, c := range cases.Items {
-		row, err := s.row(ctx, c)
+		row, err := s.row(ctx, look, c)
 		if err != nil {
 			return q, fmt.Errorf("case %s: %w", c.ID, err)
 		}
@@ -82,9 +84,42 @@ func (s *Service) Queue(ctx context.Context, op access.Operator, f CaseFilter, p
 	return q, err
 }
 
-func (s *Service) row(ctx context.Context, c casefile.Case) (QueueRow, error) {
+// A lookout reads identities with what the newest reading of their directory
+// says of them; it reads each tenant's directory once.
+type lookout struct {
+	store Store
+	dirs  map[identity.Tenant]connector.DirectoryFacts
+}
+
+func (s *Service) look() *lookout {
+	return &lookout{store: s.store, dirs: map[identity.Tenant]connector.DirectoryFacts{}}
+}
+
+func (l *lookout) directory(ctx context.Context, t identity.Tenant) (connector.DirectoryFacts, error) {
+	d, ok := l.dirs[t]
+	if ok {
+		return d, nil
+	}
+	d, err := l.store.Directory(ctx, t)
+	if err != nil {
+		return d, fmt.Errorf("read the directory facts: %w", err)
+	}
+	l.dirs[t] = d
+	return d, nil
+}
+
+func (l *lookout) identity(ctx context.Context, t identity.Tenant, id identity.ID) (identity.Identity, error) {
+	i, err := l.store.Identity(ctx, t, id)
+	if err != nil {
+		return i, err
+	}
+	d, err := l.directory(ctx, i.Tenant)
+	return run.WithDirectory(i, d), err
+}
+
+func (s *Service) row(ctx context.Context, look *lookout, c casefile.Case) (QueueRow, error) {
 	row := QueueRow{Case: c}
-	i, err := s.store.Identity(ctx, c.Tenant, c.Identity)
+	i, err := look.identity(ctx, c.Tenant, c.Identity)
 	if err != nil {
 		return row, err
 	}
@@ -231,7 +266,8 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	if err != nil {
 		return IdentityView{}, err
 	}
-	i, err := s.store.Identity(ctx, t, id)
+	look := s.look()
+	i, err := look.identity(ctx, t, id)
 	if err != nil {
 		return IdentityView{}, err
 	}
@@ -239,9 +275,11 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	v := IdentityView{Who: who(i), Identity: i, At: now, Facts: facts(i)}
 	v.Authority, v.AuthorityKnown = i.Authority()
 	v.Roles, _ = i.Roles()
-	if v.Protection, err = s.protection(ctx, i, now); err != nil {
+	dir, err := look.directory(ctx, i.Tenant)
+	if err != nil {
 		return v, err
 	}
+	v.Protection = run.Protect(s.policy(i.Tenant), i, dir, now)
 	if v.Assessment, err = s.assessment(ctx, i.Tenant, i.ID); err != nil {
 		return v, err
 	}
@@ -266,14 +304,6 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	}
 	v.Timeline, v.Truncated, err = s.timeline(ctx, op, AuditFilter{Tenant: i.Tenant, Identity: i.ID}, SignalFilter{Tenant: i.Tenant, Identity: i.ID})
 	return v, err
-}
-
-func (s *Service) protection(ctx context.Context, i identity.Identity, now time.Time) (identity.Protection, error) {
-	d, err := s.store.Directory(ctx, i.Tenant)
-	if err != nil {
-		return identity.Protection{}, fmt.Errorf("read the directory facts: %w", err)
-	}
-	return s.policy(i.Tenant).Protect(i, len(d.UsableGlobalAdmins), d.AsOf, now), nil
 }
 
 func (s *Service) runs(ctx context.Context, f RunFilter, name string) ([]RunSummary, error) {
@@ -336,7 +366,7 @@ func (s *Service) CaseView(ctx context.Context, op access.Operator, id casefile.
 		return CaseView{}, err
 	}
 	v := CaseView{Case: c, At: s.now().UTC()}
-	i, err := s.store.Identity(ctx, c.Tenant, c.Identity)
+	i, err := s.look().identity(ctx, c.Tenant, c.Identity)
 	if err != nil {
 		return v, err
 	}

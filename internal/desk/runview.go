@@ -30,7 +30,7 @@ func (s *Service) RunView(ctx context.Context, op access.Operator, id run.ID) (R
 }
 
 func (s *Service) runView(ctx context.Context, op access.Operator, r run.Run) (RunView, error) {
-	i, err := s.store.Identity(ctx, r.Tenant, r.Identity)
+	i, err := s.look().identity(ctx, r.Tenant, r.Identity)
 	if err != nil {
 		return RunView{}, fmt.Errorf("run %s: %w", r.ID, err)
 	}
@@ -148,6 +148,9 @@ func breaks(st playbook.Step) string {
 		text = "nothing stops working: it tells the product what we think"
 	case action.EffectRestrict:
 		text = "access stops until it is undone"
+		if st.Undo == "" {
+			text = "present access stops; it has to be gained anew"
+		}
 	case action.EffectCredential:
 		text = "the present credential stops working for good"
 	case action.EffectRelease:
