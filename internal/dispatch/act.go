@@ -115,8 +115,12 @@ func (s *session) look(ctx context.Context, st *set) ([]*candidate, error) {
 		}
 		if g, ok := st.typ.(action.Generator); ok && c.leaves() {
 			var err error
-			if c.secret, c.sealed, err = g.Generate(s.o.Rand, a.Request()); err != nil {
+			c.secret, c.sealed, err = g.Generate(s.o.Rand, a.Request())
+			switch {
+			case errors.Is(err, fault.Invalid):
 				c.look.Refuse = err.Error()
+			case err != nil:
+				c.look.Err = err
 			}
 		}
 		cands[n] = c

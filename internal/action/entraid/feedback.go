@@ -1,0 +1,203 @@
+package entraid
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/graph"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+// idsPerFeedback is how many users one call may carry. Source: Microsoft Graph
+// beta, "riskyUser: dismiss": at most 60. Nowhere said of confirmCompromised.
+const idsPerFeedback = 60
+
+// feedback tells Entra ID Protection what we think of users. It is processed
+// offline: isProcessing says that it is still under way.
+type feedback struct {
+	directory
+	spec    action.Spec
+	path    string               // the call below riskyUsers
+	reached func(riskyUser) bool // the wanted state
+}
+
+var _ action.Type = (*feedback)(nil)
+
+// A riskyUser is Graph's riskyUser, the fields we use, under its names. A user
+// who was never at risk is none: all empty.
+type riskyUser struct {
+	ID           string `json:"id,omitempty"`
+	IsDeleted    bool   `json:"isDeleted,omitempty"`
+	IsProcessing bool   `json:"isProcessing,omitempty"`
+	RiskLevel    string `json:"riskLevel"`
+	RiskState    string `json:"riskState"`
+	RiskDetail   string `json:"riskDetail"`
+}
+
+const riskyUserFields = "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail"
+
+func confirmSpec() action.Spec {
+	s := feedbackSpec()
+	s.Name, s.Title = ConfirmCompromised, "Confirm the user compromised"
+	s.Summary = "Entra ID Protection counts the user as compromised, at high risk: risk-based access rules apply at once."
+	s.Undo = DismissRisk
+	s.Limits = "It blocks nobody by itself: without a risk-based access rule nothing else happens. Undone only where no risk stood before, since taking it back dismisses all of the user's risk."
+	return s
+}
+
+func dismissSpec() action.Spec {
+	s := feedbackSpec()
+	s.Name, s.Title = DismissRisk, "Dismiss the user's risk"
+	s.Summary = "Entra ID Protection counts the user as not at risk; all of the user's detections are closed."
+	s.Irreversible = "Microsoft offers no way to reopen a risk that was dismissed"
+	s.Limits = "It changes no password and ends no session. Deleted users cannot be dismissed."
+	return s
+}
+
+func feedbackSpec() action.Spec {
+	return action.Spec{
+		Version: 1, Provider: identity.EntraID, Effect: action.EffectVerdict,
+		Permissions: []string{"IdentityRiskyUser.ReadWrite.All", "User.Read.All"},
+		Batch:       idsPerFeedback, Bucket: action.BucketIdentityProtection,
+		ReadBatch: idsPerFeedback, ReadBucket: action.BucketIdentityProtection,
+		Propagation: 30 * time.Second, Within: 15 * time.Minute,
+	}
+}
+
+func confirmed(u riskyUser) bool { return strings.EqualFold(u.RiskState, "confirmedCompromised") }
+
+// closed reports a state that needs nobody any more. A state no document names
+// is open.
+func closed(u riskyUser) bool {
+	switch strings.ToLower(u.RiskState) {
+	case "none", "remediated", "dismissed", "confirmedsafe":
+		return true
+	}
+	return false
+}
+
+func (f *feedback) Spec() action.Spec { return f.spec }
+
+// Look reads the directory too: one deleted user makes the call fail for all.
+func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Look {
+	out := f.look(ctx, reqs, func(user) string { return "" }, func(sighting) (any, string, bool) { return nil, "", false })
+	risks, _, err := f.risks(ctx, reqs)
+	for n, r := range reqs {
+		l := &out[n]
+		switch {
+		case l.Err != nil:
+		case err != nil:
+			l.Err = err
+		case l.Refuse != "":
+			l.State = nil
+		default:
+			u := risks[r.ID]
+			l.State, l.Text, l.Already = raw(u), describe(u), f.reached(u) && !u.IsProcessing
+			if u.IsDeleted {
+				l.Refuse = "the user is deleted: Entra ID Protection takes no feedback on it"
+			}
+		}
+	}
+	return out
+}
+
+func (f *feedback) Do(ctx context.Context, reqs []action.Request) []action.Outcome {
+	out := make([]action.Outcome, len(reqs))
+	ids, err := objectIDs(reqs)
+	o := action.Outcome{Verdict: action.Refused}
+	if err != nil {
+		o.Reason = err.Error()
+	} else {
+		o = f.send(ctx, f.spec, graph.Request{
+			Method: http.MethodPost, Path: graph.Path("identityProtection", "riskyUsers", f.path), ClientRequestID: reqs[0].ClientRequestID,
+			Body: struct {
+				UserIDs []string `json:"userIds"`
+			}{ids},
+		})
+	}
+	if o.Verdict == action.Refused && len(reqs) > 1 {
+		// One bad id refuses the whole list and nothing was done: who is to blame
+		// shows when they are looked at again.
+		o.Verdict, o.Reason = action.Later, "the list was refused, perhaps for one of the others: "+o.Reason
+	}
+	for n := range out {
+		out[n] = o
+	}
+	return out
+}
+
+func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
+	out := make([]action.Reading, len(reqs))
+	risks, at, err := f.risks(ctx, reqs)
+	for n, r := range reqs {
+		if err != nil {
+			out[n].Err = err
+			continue
+		}
+		u := risks[r.ID]
+		out[n] = action.Reading{Seen: f.reached(u) && !u.IsProcessing, State: raw(u), Text: describe(u) + when(at), Pending: u.IsProcessing}
+	}
+	return out
+}
+
+// risks reads the risky users that reqs name, by list: a user who was never at
+// risk is not in it, which is no error.
+func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action.ID]riskyUser, time.Time, error) {
+	out := map[action.ID]riskyUser{}
+	var at time.Time
+	for from := 0; from < len(reqs); from += idsPerFeedback {
+		chunk := reqs[from:min(from+idsPerFeedback, len(reqs))]
+		ids, err := objectIDs(chunk)
+		if err != nil {
+			return nil, at, err
+		}
+		users, date, err := collect(ctx, f.graph, graph.Request{
+			Path: "/identityProtection/riskyUsers",
+			Query: url.Values{
+				"$select": {riskyUserFields}, "$filter": {inFilter(ids)}, "$top": {strconv.Itoa(idsPerFeedback)},
+			},
+		}, func(u riskyUser) string { return u.ID })
+		if err != nil {
+			return nil, at, fmt.Errorf("read the risky users: %w", err)
+		}
+		at = date
+		for n, r := range chunk {
+			u, ok := users[ids[n]]
+			if !ok {
+				u = riskyUser{RiskLevel: "none", RiskState: "none", RiskDetail: "none"}
+			}
+			out[r.ID] = u
+		}
+	}
+	return out, at, nil
+}
+
+func describe(u riskyUser) string {
+	text := fmt.Sprintf("risk state %s, level %s", u.RiskState, u.RiskLevel)
+	if u.RiskDetail != "" && u.RiskDetail != "none" {
+		text += " (" + u.RiskDetail + ")"
+	}
+	if u.IsProcessing {
+		text += ", still being processed"
+	}
+	return text
+}
+
+// confirmation is the feedback that can be taken back.
+type confirmation struct{ *feedback }
+
+var _ action.Undoer = confirmation{}
+
+// Undo dismisses the confirmation where nothing else was open: dismissing closes
+// every risk of the user, and what Microsoft had found must not go with it.
+func (confirmation) Undo(b json.RawMessage) (map[string]any, bool) {
+	was, ok := before[riskyUser](b)
+	return nil, ok && closed(was)
+}
