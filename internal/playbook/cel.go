@@ -254,7 +254,7 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 func (p *program) eval(f *facts) (ref.Val, error) {
 	out, _, err := p.prg.Eval(f.act)
 	if err != nil {
-		return nil, fault.Errorf(fault.Held, "%q could not be evaluated: %w", p.text, err)
+		return nil, fault.Errorf(fault.Held, "%q could not be evaluated: %s", p.text, oneLine(err.Error()))
 	}
 	u, unknown := out.(*types.Unknown)
 	if !unknown {
@@ -270,6 +270,9 @@ func (p *program) eval(f *facts) (ref.Val, error) {
 	slices.Sort(why)
 	return nil, fault.Errorf(fault.Held, "%s", cmp.Or(strings.Join(slices.Compact(why), "; "), "a fact is not known"))
 }
+
+// oneLine keeps an error's text short: it may quote what a source sent.
+func oneLine(s string) string { return clip(strings.Join(strings.Fields(s), " ")) }
 
 // explain says in words why a fact is not known.
 func (f *facts) explain(path string) string {

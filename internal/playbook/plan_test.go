@@ -241,6 +241,17 @@ func TestEvaluationIsBounded(t *testing.T) {
 	}
 }
 
+func TestErrorsDoNotRepeatWhatASourceSent(t *testing.T) {
+	t.Parallel()
+	lib := libraryOf(t, "trigger: { on: [signal.received], when: int(signal.title) > 1 }\n"+disable)
+	in := given(t, "identity: {}\nsignals: [{type: x}]")
+	in.Trigger.Title = strings.Repeat("x\n", 1<<16)
+	m := lib.Match(in)
+	if len(m) != 1 || m[0].Err == nil || len(m[0].Err.Error()) > 300 || strings.Contains(m[0].Err.Error(), "\n") {
+		t.Errorf("got %.400v; want one short error of one line", m)
+	}
+}
+
 // Law 7 holds also for a playbook that does not name its cause.
 func TestANewPasswordDoesNotCureAStolenToken(t *testing.T) {
 	t.Parallel()

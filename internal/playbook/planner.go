@@ -103,7 +103,9 @@ func (l *Library) step(p *Playbook, s *StepRule, in Input, f *facts) (Step, erro
 	title := string(s.Uses)
 	if route, ok := l.cat.Route(s.Uses); ok {
 		title = cmp.Or(route.Title, title)
-		out.Route, _ = in.Identity.Authority()
+		if authority, known := in.Identity.Authority(); known {
+			out.Route = authority
+		}
 	}
 	if spec != nil {
 		l.describe(&out, *spec, in)
