@@ -44,39 +44,33 @@ type Operation struct {
 // that variable the test is skipped; with it, a missing file is a failure.
 func Load(t testing.TB) *Contract {
 	t.Helper()
-	dir := os.Getenv("CORDON_SHARED")
-	if dir == "" {
+	if os.Getenv("CORDON_SHARED") == "" {
 		t.Skip("CORDON_SHARED is not set")
 	}
-	c, err := load(dir)
+	c, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// loaded keeps a contract per folder: parsing takes a fifth of a second.
-var loaded sync.Map
-
-func load(dir string) (*Contract, error) {
-	f, _ := loaded.LoadOrStore(dir, sync.OnceValues(func() (*Contract, error) {
-		c := &Contract{versions: map[string]version{}}
-		for root, file := range map[string]string{"/v1.0": "graph-v1.0-subset.yaml", "/beta": "graph-beta-subset.yaml"} {
-			doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(dir, "contract", file))
-			if err != nil {
-				return nil, err
-			}
-			doc.Servers = openapi3.Servers{{URL: root}} // any host
-			router, err := gorillamux.NewRouter(doc)
-			if err != nil {
-				return nil, err
-			}
-			c.versions[root] = version{doc, router}
+// load parses the contract once per process, which takes a fifth of a second.
+var load = sync.OnceValues(func() (*Contract, error) {
+	c := &Contract{versions: map[string]version{}}
+	for root, file := range map[string]string{"/v1.0": "graph-v1.0-subset.yaml", "/beta": "graph-beta-subset.yaml"} {
+		doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(os.Getenv("CORDON_SHARED"), "contract", file))
+		if err != nil {
+			return nil, err
 		}
-		return c, nil
-	}))
-	return f.(func() (*Contract, error))()
-}
+		doc.Servers = openapi3.Servers{{URL: root}} // any host
+		router, err := gorillamux.NewRouter(doc)
+		if err != nil {
+			return nil, err
+		}
+		c.versions[root] = version{doc, router}
+	}
+	return c, nil
+})
 
 // Operations returns all calls of the contract in a stable order.
 func (c *Contract) Operations() []Operation {
