@@ -62,7 +62,7 @@ type Result struct {
 	Runs  []run.ID      `json:"runs,omitempty"`  // started
 }
 
-func (r Result) plus(o Result) Result {
+func (r Result) Plus(o Result) Result {
 	r.Read += o.Read
 	r.New += o.New
 	r.Updated += o.Updated
@@ -142,7 +142,7 @@ func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Sour
 			if err != nil {
 				return err
 			}
-			total = total.plus(res)
+			total = total.Plus(res)
 		}
 		return nil
 	}()
