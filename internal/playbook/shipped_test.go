@@ -2,12 +2,15 @@ package playbook
 
 import (
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/action/entraid"
 	"github.com/seed-f47efad2/cordon/playbooks"
 )
 
@@ -79,5 +82,49 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+// The fixtures hold with the actions of the adapter as well as with the
+// hand-made ones.
+func TestShippedPlaybooksWithTheRealCatalogue(t *testing.T) {
+	t.Parallel()
+	cat, err := action.NewCatalogue(entraid.Types(nil), entraid.Routes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib, problems := Load(playbooks.FS, cat)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	for _, p := range lib.Playbooks() {
+		text, err := fs.ReadFile(playbooks.FS, p.Ref.ID+".txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range lib.Test("playbooks/"+p.Ref.ID+".txtar", text) {
+			t.Error(q)
+		}
+	}
+}
+
+func TestTheDocumentedPlaybookIsOne(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/playbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```")
+	text, ok := strings.CutPrefix(blocks[1], "yaml\n")
+	if !ok {
+		t.Fatal("the first block is not YAML")
+	}
+	lib, problems := build([]source{{"leaked-credentials.yaml", []byte(text)}}, catalogue(t, nil))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	fixture := blocks[slices.IndexFunc(blocks, func(b string) bool { return strings.HasPrefix(b, "\n-- ") })]
+	for _, p := range lib.Test("leaked-credentials.txtar", []byte(fixture)) {
+		t.Error(p)
 	}
 }
