@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -58,6 +60,7 @@ func New(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	c := huma.DefaultConfig("Cordon", orDev(o.Version))
 	c.Info.Description = "What operators see and do. Every error is application/problem+json; its type says what the caller may do about it."
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/openapi", "", ""
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
 	c.CreateHooks = nil // no $schema fields in answers
@@ -74,6 +77,21 @@ func New(o Options) (http.Handler, error) {
 		s.write(w, r, fault.Errorf(fault.NotFound, "no endpoint %s %s; see /api/openapi.json", r.Method, r.URL.Path))
 	})
 	return s.outer(mux), nil
+}
+
+// schemaName names a schema after the package and the type, because several
+// packages have a Ref, a Request or a Verdict of their own: "PlaybookRef". The
+// desk's are named by the type alone.
+func schemaName(t reflect.Type, hint string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	name := huma.DefaultSchemaNamer(t, hint)
+	pkg := path.Base(t.PkgPath())
+	if t.Name() == "" || pkg == "desk" || pkg == "httpapi" || pkg == "huma" || pkg == "v2" || pkg == "." {
+		return name
+	}
+	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
 func orDev(v string) string {

@@ -19,27 +19,30 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
+// The embedded parts of inputs are exported because huma looks at no others.
 type (
-	// body is an answer.
 	body[T any] struct{ Body T }
 
-	// paging is what every list takes.
-	paging struct {
+	// Paging is what every list takes.
+	Paging struct {
 		After string `query:"after" maxLength:"1000" doc:"The next of the page before."`
 		Limit int    `query:"limit" minimum:"0" maximum:"500" doc:"Rows wanted; 50 when left out."`
 	}
-	tenant struct {
+	// Tenanted narrows to a tenant.
+	Tenanted struct {
 		Tenant string `query:"tenant" maxLength:"100" doc:"One tenant; all the operator may see when left out."`
 	}
-	byID struct {
+	// ByID names one thing in the path.
+	ByID struct {
 		ID string `path:"id" maxLength:"200"`
 	}
-	reasoned struct {
+	// Reasoned says why.
+	Reasoned struct {
 		Reason string `json:"reason,omitempty" maxLength:"2000" doc:"Why; it stays in the trail with the operator's name."`
 	}
 )
 
-func (p paging) page() desk.Page { return desk.Page{After: p.After, Limit: p.Limit} }
+func (p Paging) page() desk.Page { return desk.Page{After: p.After, Limit: p.Limit} }
 
 func answer[T any](v T, err error) (*body[T], error) { return &body[T]{v}, err }
 
@@ -70,8 +73,8 @@ type Me struct {
 func (s *server) lists() {
 	register(s, access.Read, get("queue", "/queue", "Identities at risk, in the order in which to work them"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Status   []casefile.Status `query:"status" enum:"open,acting,waiting,contained,closed"`
 			MinLevel signal.Level      `query:"minLevel" enum:"low,medium,high"`
 			Name     string            `query:"name" maxLength:"200" doc:"Part of the identity's name."`
@@ -80,8 +83,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-cases", "/cases", "Cases"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Identity string            `query:"identity" maxLength:"200"`
 			Status   []casefile.Status `query:"status" enum:"open,acting,waiting,contained,closed"`
 			MinLevel signal.Level      `query:"minLevel" enum:"low,medium,high"`
@@ -92,8 +95,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-identities", "/identities", "Identities"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Kind identity.Kind `query:"kind" enum:"unknown,person,guest,workload,computer,agent"`
 			Name string        `query:"name" maxLength:"200" doc:"Part of the name or of a UPN."`
 		}) (*body[desk.List[identity.Identity]], error) {
@@ -101,8 +104,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-signals", "/signals", "Signals"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Identity string        `query:"identity" maxLength:"200"`
 			Source   signal.Source `query:"source" maxLength:"100"`
 			Type     string        `query:"type" maxLength:"200"`
@@ -114,8 +117,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-runs", "/runs", "Runs"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Case     string      `query:"case" maxLength:"200"`
 			Identity string      `query:"identity" maxLength:"200"`
 			Playbook string      `query:"playbook" maxLength:"200"`
@@ -126,8 +129,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-approvals", "/approvals", "Requests for approval"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Run      string           `query:"run" maxLength:"200"`
 			Case     string           `query:"case" maxLength:"200"`
 			Identity string           `query:"identity" maxLength:"200"`
@@ -138,8 +141,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Read, get("list-actions", "/actions", "Actions"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Run      string         `query:"run" maxLength:"200"`
 			Case     string         `query:"case" maxLength:"200"`
 			Identity string         `query:"identity" maxLength:"200"`
@@ -153,8 +156,8 @@ func (s *server) lists() {
 		})
 	register(s, access.Audit, get("list-audit", "/audit", "The trail, newest first"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			paging
-			tenant
+			Paging
+			Tenanted
 			Identity string       `query:"identity" maxLength:"200"`
 			Case     string       `query:"case" maxLength:"200"`
 			Run      string       `query:"run" maxLength:"200"`
@@ -185,11 +188,11 @@ func (s *server) views() {
 			return answer(me, nil)
 		})
 	register(s, access.Read, get("show-case", "/cases/{id}", "One case with its evidence"),
-		func(ctx context.Context, op access.Operator, in *byID) (*body[desk.CaseView], error) {
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.CaseView], error) {
 			return answer(s.desk.CaseView(ctx, op, casefile.ID(in.ID)))
 		})
 	register(s, access.Read, get("show-identity", "/identities/{id}", "One identity: accounts, protection, assessment, case, runs, timeline"),
-		func(ctx context.Context, op access.Operator, in *byID) (*body[desk.IdentityView], error) {
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.IdentityView], error) {
 			return answer(s.desk.IdentityView(ctx, op, identity.ID(in.ID)))
 		})
 	register(s, access.Read, get("show-signal", "/signals/{tenant}/{source}/{id}", "One signal with its raw record"),
@@ -201,29 +204,29 @@ func (s *server) views() {
 			return answer(s.desk.Signal(ctx, op, signal.Key{Tenant: identity.Tenant(in.Tenant), Source: signal.Source(in.Source), ExternalID: in.ID}))
 		})
 	register(s, access.Read, get("show-run", "/runs/{id}", "One run: its plan, step by step"),
-		func(ctx context.Context, op access.Operator, in *byID) (*body[desk.RunView], error) {
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.RunView], error) {
 			return answer(s.desk.RunView(ctx, op, run.ID(in.ID)))
 		})
 	register(s, access.Read, get("show-approval", "/approvals/{id}", "One request with the plan it binds"),
-		func(ctx context.Context, op access.Operator, in *byID) (*body[desk.ApprovalView], error) {
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.ApprovalView], error) {
 			return answer(s.desk.ApprovalView(ctx, op, approval.ID(in.ID)))
 		})
 	register(s, access.Read, get("show-action", "/actions/{id}", "One action"),
-		func(ctx context.Context, op access.Operator, in *byID) (*body[desk.ActionView], error) {
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.ActionView], error) {
 			return answer(s.desk.ActionView(ctx, op, action.ID(in.ID)))
 		})
 	register(s, access.Read, get("show-hold", "/hold", "The stop in force"),
-		func(ctx context.Context, op access.Operator, in *tenant) (*body[dispatch.Stop], error) {
+		func(ctx context.Context, op access.Operator, in *Tenanted) (*body[dispatch.Stop], error) {
 			return answer(s.desk.Stopped(ctx, op, identity.Tenant(in.Tenant)))
 		})
 }
 
 // An answered request binds to the plan the operator saw.
 type answered struct {
-	byID
+	ByID
 	Body struct {
 		PlanHash string `json:"planHash" minLength:"1" maxLength:"200" doc:"The hash of the plan you saw; an answer to another plan is refused."`
-		reasoned
+		Reasoned
 	}
 }
 
@@ -237,8 +240,8 @@ func (s *server) commands() {
 			return answer(s.desk.Reject(ctx, op, approval.ID(in.ID), in.Body.PlanHash, in.Body.Reason))
 		})
 	undo := func(ctx context.Context, op access.Operator, in *struct {
-		byID
-		Body reasoned
+		ByID
+		Body Reasoned
 	}) (*body[desk.RunView], error) {
 		return answer(s.desk.Undo(ctx, op, in.ID, in.Body.Reason))
 	}
@@ -249,24 +252,24 @@ func (s *server) commands() {
 			Body struct {
 				On     bool   `json:"on" doc:"true: nothing is written any more."`
 				Tenant string `json:"tenant,omitempty" maxLength:"100" doc:"One tenant; all when left out."`
-				reasoned
+				Reasoned
 			}
 		}) (*body[dispatch.Stop], error) {
 			return answer(s.desk.Hold(ctx, op, identity.Tenant(in.Body.Tenant), in.Body.On, in.Body.Reason))
 		})
 	register(s, access.Decide, post("verdict", "/cases/{id}/verdict", "Close a case"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			byID
+			ByID
 			Body struct {
 				Word casefile.Word `json:"word" enum:"compromised,safe,benign"`
-				reasoned
+				Reasoned
 			}
 		}) (*body[desk.CaseView], error) {
 			return answer(s.desk.Verdict(ctx, op, casefile.ID(in.ID), in.Body.Word, in.Body.Reason))
 		})
 	register(s, access.Plan, post("plan", "/identities/{id}/plan", "The plan a playbook has for an identity now; nothing is written"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			byID
+			ByID
 			Body struct {
 				Playbook string `json:"playbook" minLength:"1" maxLength:"200"`
 			}
@@ -275,28 +278,28 @@ func (s *server) commands() {
 		})
 	register(s, access.Plan, post("start", "/identities/{id}/start", "Start a playbook on an identity by hand"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			byID
+			ByID
 			Body struct {
 				Playbook string `json:"playbook" minLength:"1" maxLength:"200"`
 				PlanHash string `json:"planHash,omitempty" maxLength:"200" doc:"The plan you saw; when it changed, nothing is started."`
-				reasoned
+				Reasoned
 			}
 		}) (*body[desk.RunView], error) {
 			return answer(s.desk.Start(ctx, op, in.Body.Playbook, identity.ID(in.ID), in.Body.PlanHash, in.Body.Reason))
 		})
 	register(s, access.Plan, post("hand-over", "/identities/{id}/hand-over", "Ask to give access again with a new password; needs a reason and another's approval"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			byID
+			ByID
 			Body struct {
 				Recipient access.OperatorID `json:"recipient,omitempty" maxLength:"200" doc:"Who may reveal it; whoever asks when left out."`
-				reasoned
+				Reasoned
 			}
 		}) (*body[desk.HandOver], error) {
 			return answer(s.desk.AskHandOver(ctx, op, identity.ID(in.ID), in.Body.Recipient, in.Body.Reason))
 		})
 	register(s, access.Read, post("reveal", "/runs/{id}/reveal", "Reveal a handed-over password: once, to its recipient"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			byID
+			ByID
 			Body struct {
 				Key string `json:"key" minLength:"1" maxLength:"200" doc:"The part of the link after #."`
 			}

@@ -1,0 +1,307 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/desk"
+	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
+	"github.com/seed-f47efad2/cordon/internal/httpapi"
+)
+
+// scene is an API over one identity at risk whose run waits for an approval, one
+// whose run is verified, and one whose hand-over waits to be revealed.
+type scene struct {
+	*desktest.Scene
+	handler http.Handler
+
+	identity, cas, run, approval, hash, action, done, quiet, hand, key string
+}
+
+func start(t *testing.T, o httpapi.Options) scene {
+	t.Helper()
+	s := scene{Scene: desktest.Empty()}
+	first := desktest.Person(1, "Avery Brook", "avery.brook@corp.example", s.Now())
+	s.cas = string(s.AddAtRisk(first, s.Leaked("d1", time.Hour)))
+	s.identity = string(first.ID)
+	s.run = string(s.Begin("leaked-credentials", first.ID, "case_id_000001"))
+	asked, err := s.Desk.Approvals(t.Context(), s.Operator("owner"), desk.ApprovalFilter{}, desk.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.approval, s.hash = string(asked.Items[0].ID), asked.Items[0].PlanHash
+	second := desktest.Person(2, "Robin Lake", "robin.lake@corp.example", s.Now())
+	c := s.AddAtRisk(second, s.Travel("d2", time.Hour))
+	done := s.Begin("token-theft", second.ID, c)
+	s.done = string(done)
+	view, err := s.Desk.RunView(t.Context(), s.Operator("owner"), done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(view.Approvals) > 0 { // a privileged person: asked by default
+		if _, err := s.Desk.Approve(t.Context(), s.Operator("second"), view.Approvals[0].ID, view.Plan.Hash, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Prove(done, "")
+	if view, err = s.Desk.RunView(t.Context(), s.Operator("owner"), done); err != nil {
+		t.Fatal(err)
+	}
+	s.action = string(view.Steps[0].Doing.ID)
+	quiet := desktest.Person(3, "Kim Meadow", "kim.meadow@corp.example", s.Now())
+	s.Store.Seed(quiet)
+	s.quiet = string(quiet.ID)
+	h, err := s.Desk.AskHandOver(t.Context(), s.Operator("second"), second.ID, "owner", "back at work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Desk.Approve(t.Context(), s.Operator("responder"), h.Run.Approvals[0].ID, h.Run.Plan.Hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.Prove(h.Run.Run.ID, "")
+	s.hand, s.key = string(h.Run.Run.ID), h.Key
+	o.Desk, o.Operators = s.Desk, s.Operators
+	if s.handler, err = httpapi.New(o); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// call sends one request as the operator; "" sends no token.
+func (s scene) call(op access.OperatorID, method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if op != "" {
+		r.Header.Set("Authorization", "Bearer "+desktest.Token(op))
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+const (
+	everybody = "auditor analyst responder author owner"
+	planners  = "analyst responder author owner"
+	answerers = "responder owner"
+)
+
+// rows is every endpoint: how it is called rightly and which roles may.
+func (s scene) rows() map[string]struct{ path, body, may string } {
+	type row = struct{ path, body, may string }
+	reason := `{"reason":"a drill"}`
+	return map[string]row{
+		"me":              {"/api/me", "", everybody},
+		"queue":           {"/api/queue?minLevel=low&limit=1&status=open,waiting", "", everybody},
+		"list-cases":      {"/api/cases?status=open,waiting", "", everybody},
+		"list-identities": {"/api/identities?name=avery", "", everybody},
+		"list-signals":    {"/api/signals?since=2026-01-01T00:00:00Z", "", everybody},
+		"list-runs":       {"/api/runs?state=waiting", "", everybody},
+		"list-approvals":  {"/api/approvals?state=pending", "", everybody},
+		"list-actions":    {"/api/actions?person=false", "", everybody},
+		"list-playbooks":  {"/api/playbooks", "", everybody},
+		"list-audit":      {"/api/audit?kind=case.opened", "", "auditor owner"},
+		"show-case":       {"/api/cases/" + s.cas, "", everybody},
+		"show-identity":   {"/api/identities/" + s.identity, "", everybody},
+		"show-signal":     {"/api/signals/" + string(desktest.Tenant) + "/entra.riskDetection/d1", "", everybody},
+		"show-run":        {"/api/runs/" + s.run, "", everybody},
+		"show-approval":   {"/api/approvals/" + s.approval, "", everybody},
+		"show-action":     {"/api/actions/" + s.action, "", everybody},
+		"show-hold":       {"/api/hold", "", everybody},
+		"approve":         {"/api/approvals/" + s.approval + "/approve", `{"planHash":"` + s.hash + `"}`, answerers},
+		"reject":          {"/api/approvals/" + s.approval + "/reject", `{"planHash":"` + s.hash + `","reason":"a drill"}`, answerers},
+		"undo-action":     {"/api/actions/" + s.action + "/undo", reason, answerers},
+		"undo-run":        {"/api/runs/" + s.done + "/undo", reason, answerers},
+		"hold":            {"/api/hold", `{"on":true}`, "analyst responder author owner"},
+		"verdict":         {"/api/cases/" + s.cas + "/verdict", `{"word":"safe"}`, "analyst responder owner"},
+		"plan":            {"/api/identities/" + s.quiet + "/plan", `{"playbook":"token-theft"}`, planners},
+		"start":           {"/api/identities/" + s.quiet + "/start", `{"playbook":"token-theft"}`, planners},
+		"hand-over":       {"/api/identities/" + s.quiet + "/hand-over", reason, planners},
+		"reveal":          {"/api/runs/" + s.hand + "/reveal", `{"key":"` + s.key + `"}`, "owner"}, // its recipient
+	}
+}
+
+// An operation of the OpenAPI document.
+type operation struct {
+	id, method, path string
+	permission       string
+}
+
+func operations(t *testing.T, h http.Handler) []operation {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/openapi.json", nil))
+	var doc struct {
+		OpenAPI string `json:"openapi"`
+		Paths   map[string]map[string]struct {
+			ID         string `json:"operationId"`
+			Permission string `json:"x-permission"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || !strings.HasPrefix(doc.OpenAPI, "3.1") {
+		t.Fatalf("document: version %q, %v", doc.OpenAPI, err)
+	}
+	var out []operation
+	for path, methods := range doc.Paths {
+		for m, op := range methods {
+			out = append(out, operation{op.ID, strings.ToUpper(m), path, op.Permission})
+		}
+	}
+	slices.SortFunc(out, func(a, b operation) int { return strings.Compare(a.id, b.id) })
+	return out
+}
+
+func TestEveryEndpointForEveryRole(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpapi.Options{})
+	rows := s.rows()
+	for _, op := range operations(t, s.handler) {
+		row, ok := rows[op.id]
+		if !ok {
+			t.Errorf("%s %s (%s) has no row in the table", op.method, op.path, op.id)
+			continue
+		}
+		delete(rows, op.id)
+		if op.permission == "" {
+			t.Errorf("%s does not say which permission it needs", op.id)
+		}
+		for _, role := range append([]access.Role{""}, access.Roles()...) {
+			t.Run(fmt.Sprintf("%s/%s", op.id, role), func(t *testing.T) {
+				t.Parallel()
+				s := start(t, httpapi.Options{}) // each call meets the same world
+				// What ids and keys a scene gives is its own.
+				row = s.rows()[op.id]
+				w := s.call(access.OperatorID(role), op.method, row.path, row.body)
+				want := http.StatusForbidden
+				switch {
+				case role == "":
+					want = http.StatusUnauthorized
+				case slices.Contains(strings.Fields(row.may), string(role)):
+					want = http.StatusOK
+				}
+				if w.Code != want {
+					t.Fatalf("%s %s: %d, want %d: %s", op.method, row.path, w.Code, want, w.Body)
+				}
+				if want != http.StatusOK {
+					problem(t, w)
+				}
+				if !json.Valid(w.Body.Bytes()) || w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("answer %s, headers %v", w.Body, w.Header())
+				}
+			})
+		}
+	}
+	for id := range rows {
+		t.Errorf("the table has %s, the document does not", id)
+	}
+}
+
+type told struct {
+	Type, Title, Detail string
+	Status              int
+}
+
+func problem(t *testing.T, w *httptest.ResponseRecorder) told {
+	t.Helper()
+	var p told
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("not a problem: %s %s", w.Header().Get("Content-Type"), w.Body)
+	}
+	if p.Status != w.Code || p.Title == "" || p.Detail == "" || !strings.HasPrefix(p.Type, httpapi.ProblemType) {
+		t.Errorf("problem %+v with status %d", p, w.Code)
+	}
+	return p
+}
+
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpapi.Options{})
+	for name, c := range map[string]struct {
+		method, path, body string
+		want               int
+		text               string
+	}{
+		"no such endpoint":      {"GET", "/api/nothing", "", 404, "openapi.json"},
+		"no such case":          {"GET", "/api/cases/case_none", "", 404, "case_none"},
+		"a foreign cursor":      {"GET", "/api/cases?after=%21%21", "", 400, "cursor"},
+		"an unknown filter":     {"GET", "/api/cases?color=red", "", 422, ""},
+		"a status that is none": {"GET", "/api/cases?status=lost", "", 422, ""},
+		"too many rows":         {"GET", "/api/cases?limit=501", "", 422, ""},
+		"an unknown field":      {"POST", "/api/hold", `{"on":true,"force":true}`, 422, ""},
+		"another type":          {"POST", "/api/hold", `{"on":"yes"}`, 422, ""},
+		"broken JSON":           {"POST", "/api/hold", `{"on":`, 400, ""},
+		"two values":            {"POST", "/api/hold", `{"on":true}{"on":false}`, 400, ""},
+		"no body":               {"POST", "/api/hold", "", 400, ""},
+		"a body too large":      {"POST", "/api/hold", `{"on":true,"reason":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
+		"a verdict without one": {"POST", "/api/cases/" + s.cas + "/verdict", `{}`, 422, ""},
+		"a stale plan":          {"POST", "/api/approvals/" + s.approval + "/approve", `{"planHash":"old"}`, 409, "look at it again"},
+		"a hand-over not ready": {"POST", "/api/runs/" + s.run + "/reveal", `{"key":"x"}`, 404, "hands no password over"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := s.call("owner", c.method, c.path, c.body)
+			if w.Code != c.want {
+				t.Fatalf("%d, want %d: %s", w.Code, c.want, w.Body)
+			}
+			if p := problem(t, w); !strings.Contains(p.Detail, c.text) {
+				t.Errorf("detail %q; want %q in it", p.Detail, c.text)
+			}
+		})
+	}
+}
+
+func TestMistakesOfOursAreToldToNobody(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpapi.Options{})
+	s.Store.Fail(fmt.Errorf("dial 10.1.2.3: password=hunter2"))
+	w := s.call("owner", "POST", "/api/hold", `{"on":true}`)
+	if w.Code != 500 || bytes.Contains(w.Body.Bytes(), []byte("hunter2")) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	problem(t, w)
+}
+
+func TestGuessingTokensHasToWait(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpapi.Options{})
+	var w *httptest.ResponseRecorder
+	for range 11 {
+		r := httptest.NewRequest("GET", "/api/me", nil)
+		r.Header.Set("Authorization", "Bearer guess")
+		w = httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+	}
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+		t.Errorf("the eleventh guess: %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
+	problem(t, w)
+}
+
+func TestSessionCookiesOnlyFromOurOwnPages(t *testing.T) {
+	t.Parallel()
+	var s scene
+	s = start(t, httpapi.Options{Session: func(r *http.Request) (access.Operator, bool) {
+		_, err := r.Cookie("cordon_session")
+		return s.Operator("owner"), err == nil
+	}})
+	for site, want := range map[string]int{"same-origin": 200, "cross-site": 403, "same-site": 403} {
+		r := httptest.NewRequest("POST", "/api/hold", strings.NewReader(`{"on":true}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Sec-Fetch-Site", site)
+		r.AddCookie(&http.Cookie{Name: "cordon_session", Value: "x"})
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d: %s", site, w.Code, want, w.Body)
+		}
+	}
+}
