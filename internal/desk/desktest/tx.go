@@ -87,7 +87,11 @@ func (t *tx) Audit(e audit.Entry) error {
 	if e.Kind == "" || e.Text == "" || e.At.IsZero() || e.Actor == "" {
 		return fault.Errorf(fault.Invalid, "audit entry %q lacks kind, text, time or actor", e.Kind)
 	}
-	t.entries = append(t.entries, e)
+	b, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("audit entry %q does not encode: %w", e.Kind, err)
+	}
+	t.entries = append(t.entries, decode[audit.Entry](row{data: b}))
 	return nil
 }
 
