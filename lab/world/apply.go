@@ -350,7 +350,8 @@ func (c *change) applyRecalculate(e Event) error {
 }
 
 // applyRiskyUser sets a person's risk outright. To stay lawful, closing it
-// closes the detections too and opening it without any adds a generic one.
+// closes the detections too, opening it without any adds a generic one, and no
+// detection stays above the person's level.
 func (c *change) applyRiskyUser(e Event) error {
 	u, err := c.person(e.User)
 	if err != nil {
@@ -376,7 +377,14 @@ func (c *change) applyRiskyUser(e Event) error {
 		}
 		return nil
 	}
-	if !slices.ContainsFunc(r.detections, func(d *detection) bool { return isOpen(d.state) }) {
+	open := false
+	for _, d := range r.detections {
+		if open = open || isOpen(d.state); isOpen(d.state) && rank(d.level) > rank(level) {
+			d.level = level
+			c.setDetection(d, d.state, d.detail)
+		}
+	}
+	if !open {
 		c.detect(u, "generic", stateAtRisk, level, "none", nil, nil)
 	}
 	c.setUser(r, e.RiskState, level, detail, []string{})

@@ -141,7 +141,7 @@ func (w *World) signInFeedback(now time.Time, a Actor, v Verdict, requestIDs []s
 	var list []*signIn
 	for _, id := range ids {
 		s := w.risk.signIns[id]
-		if s == nil || len(s.detections) == 0 {
+		if s == nil || s.state == stateNone {
 			return nil, refuse(400, "BadRequest", "These requestIds do not exist in your tenant or they are not risky: %s", id)
 		}
 		if v == ConfirmSafe && s.state == stateDismissed {
@@ -182,6 +182,9 @@ func (c *change) signInVerdict(r *riskyUser, s *signIn, v Verdict) {
 		return
 	}
 	for _, d := range s.detections {
+		if v == ConfirmCompromised && d.level == levelNone { // it aged out while this was on its way
+			d.level = levelHigh
+		}
 		if v == ConfirmCompromised || isOpen(d.state) {
 			c.setDetection(d, state, detail)
 		}

@@ -272,11 +272,9 @@ func (c *change) resolveAlert(r *record, set Object) {
 	set["lastUpdateDateTime"] = stamp(c.at)
 	if set["status"] == "resolved" && r.obj["status"] != "resolved" {
 		set["resolvedDateTime"] = stamp(c.at)
-		if d := c.w.risk.detections[c.w.security.detection[r.id]]; d != nil && isOpen(d.state) {
+		if d := c.w.risk.detections[c.w.security.detection[r.id]]; d != nil && isOpen(d.state) && !c.w.risk.users[d.user].deleted {
 			c.setDetection(d, stateDismissed, "m365DAdminDismissedDetection")
-			if ru := c.w.risk.users[d.user]; !ru.deleted {
-				c.recalculate(ru, stateDismissed, "m365DAdminDismissedDetection", nil)
-			}
+			c.recalculate(c.w.risk.users[d.user], stateDismissed, "m365DAdminDismissedDetection", nil)
 		}
 	}
 	c.put(Alerts, r, set)
