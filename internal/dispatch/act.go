@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -279,7 +278,7 @@ func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.Directo
 	var others []string
 	for _, id := range dir.UsableGlobalAdmins {
 		if !owns(i, id) {
-			others = append(others, id)
+			others = append(others, identity.Account{Ref: identity.Ref{Provider: identity.EntraID, ObjectID: id}}.Key())
 		}
 	}
 	gone, err := tx.Touched(s.tenant, others, s.disruptive, dir.AsOf)
@@ -309,7 +308,7 @@ func (s *session) intent(tx Tx, spec action.Spec, a action.Action, r *run.Run, c
 		return a, err
 	}
 	return a, tx.Audit(s.entry(a, audit.ActionIntent, now, fmt.Sprintf("about to %s on %s", verb(spec), a.Account.Name()),
-		map[string]any{"clientRequestId": a.ClientRequestID, "attempt": a.Attempt, "fence": a.Fence, "before": rawOrNil(a.Before), "beforeText": a.BeforeText}))
+		map[string]any{"clientRequestId": a.ClientRequestID, "attempt": a.Attempt, "fence": a.Fence, "before": a.Before, "beforeText": a.BeforeText}))
 }
 
 // settled is how long after its intent a request that nobody heard of again is
@@ -442,11 +441,4 @@ func merge(older, newer []action.Action) []action.Action {
 		}
 	}
 	return older
-}
-
-func rawOrNil(b []byte) any {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
-	}
-	return b
 }

@@ -1,0 +1,497 @@
+package dispatch_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
+
+func TestApprovedActionIsVerified(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		a := h.ask(person(1), disable)
+		began := time.Now()
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v from approval to proof", took)
+		}
+		if a.Before == nil || a.Proof == "" || a.ClientRequestID == "" || a.RequestID == "" || a.Attempt != 1 || a.Outcome != action.Accepted {
+			t.Errorf("the row lacks something: %+v", a)
+		}
+		want := []audit.Kind{audit.ActionIntent, audit.ActionOutcome, audit.ActionVerified}
+		if got := kinds(h, a); !equal(got, want) {
+			t.Errorf("trail = %v, want %v", got, want)
+		}
+		h.end(p)
+	})
+}
+
+func TestAlreadySoSendsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.versions["user-0001"] = []version{{from: time.Now(), Disabled: true}}
+		a := h.ask(person(1), disable)
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		if len(h.dir.sent) != 0 || a.Attempt != 0 || !strings.HasPrefix(a.Proof, "already so") {
+			t.Errorf("%d requests, attempt %d, proof %q", len(h.dir.sent), a.Attempt, a.Proof)
+		}
+		if got := kinds(h, a); !equal(got, []audit.Kind{audit.ActionAlready}) {
+			t.Errorf("trail = %v", got)
+		}
+		h.end(p)
+	})
+}
+
+// A success that the directory never shows is unconfirmed, then failed.
+func TestAcceptedIsNotDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.mishap = func(write) mishap { return noEffect }
+		a := h.ask(person(1), disable)
+		p := h.start()
+		a = h.settle(a, action.Unconfirmed)
+		if d := time.Since(a.AcceptedAt); d < 2*time.Minute || d > 2*time.Minute+10*time.Second {
+			t.Errorf("unconfirmed after %v, want about 2m", d)
+		}
+		a = h.settle(a, action.Failed)
+		if d := time.Since(a.AcceptedAt); d < 6*time.Minute || d > 6*time.Minute+10*time.Second {
+			t.Errorf("failed after %v, want about 6m", d)
+		}
+		if len(h.dir.sent) != 1 {
+			t.Errorf("%d requests, want 1", len(h.dir.sent))
+		}
+		h.end(p)
+	})
+}
+
+// Proof that comes after the deadline still counts.
+func TestLateProof(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.lag = 4 * time.Minute
+		a := h.ask(person(1), disable)
+		p := h.start()
+		h.settle(a, action.Unconfirmed)
+		a = h.settle(a, action.Verified)
+		if d := a.VerifiedAt.Sub(a.IntentAt); d < 4*time.Minute {
+			t.Errorf("verified after %v, before the directory showed it", d)
+		}
+		h.end(p)
+	})
+}
+
+func TestUnknownOutcomeIsReadThenRepeated(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]mishap{"before": resetBefore, "after": resetAfter} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				first := true
+				h.dir.mishap = func(write) mishap {
+					if first {
+						first = false
+						return m
+					}
+					return fine
+				}
+				a := h.ask(person(1), disable)
+				p := h.start()
+				a = h.settle(a, action.Verified)
+				want := map[mishap]int{resetBefore: 2, resetAfter: 1}[m]
+				if len(h.dir.sent) != want || a.Attempt != want {
+					t.Errorf("%d requests, attempt %d, want %d", len(h.dir.sent), a.Attempt, want)
+				}
+				if m == resetBefore {
+					if gap := h.dir.sent[1].sent.Sub(h.dir.sent[0].sent); gap < 10*time.Second {
+						t.Errorf("repeated after %v, before every effect would show", gap)
+					}
+				}
+				if !strings.Contains(string(a.Before), `"Disabled":false`) {
+					t.Errorf("before = %s: what the undo restores is lost", a.Before)
+				}
+				h.end(p)
+			})
+		})
+	}
+}
+
+// The first attempt took effect unheard and late: the before-state of the first
+// look stays, or the undo would restore our own doing.
+func TestBeforeStateSurvivesAnUnknownAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.lag = 9 * time.Second
+		first := true
+		h.dir.mishap = func(write) mishap {
+			if first {
+				first = false
+				return resetAfter
+			}
+			return resetBefore
+		}
+		// It becomes visible just when the repeat is due.
+		h.dir.lag = 11 * time.Second
+		a := h.ask(person(1), disable)
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		if !strings.Contains(string(a.Before), `"Disabled":false`) {
+			t.Errorf("before = %s", a.Before)
+		}
+		h.end(p)
+	})
+}
+
+func TestUnknownPasswordResetGoesToAPerson(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.mishap = func(write) mishap { return resetBefore }
+		a := h.ask(person(1), reset)
+		p := h.start()
+		a = h.settle(a, action.Unconfirmed)
+		if !a.Person || !strings.Contains(a.Reason, "a person decides") {
+			t.Errorf("person %v, reason %q", a.Person, a.Reason)
+		}
+		<-time.After(time.Hour)
+		if a = h.action(a); a.State != action.Unconfirmed || !a.NextAt.IsZero() || len(h.dir.sent) != 1 {
+			t.Errorf("an hour later: %s, next at %v, %d requests", a.State, a.NextAt, len(h.dir.sent))
+		}
+		h.end(p)
+	})
+}
+
+func TestUnknownPasswordResetThatHappenedIsVerified(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.mishap = func(write) mishap { return hang }
+		a := h.ask(person(1), reset)
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		if len(h.dir.sent) != 1 || a.Attempt != 1 {
+			t.Errorf("%d requests, attempt %d", len(h.dir.sent), a.Attempt)
+		}
+		h.end(p)
+	})
+}
+
+func TestGlobalStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.latency = 200 * time.Millisecond
+		var all []action.Action
+		for n := range 200 {
+			all = append(all, h.ask(person(n), disable))
+		}
+		p := h.start()
+		<-time.After(time.Second)
+		h.stop(true)
+		on := time.Now()
+		<-time.After(time.Minute)
+		for _, w := range h.dir.sent {
+			if w.sent.After(on.Add(time.Second)) {
+				t.Fatalf("a request left %v after the stop", w.sent.Sub(on))
+			}
+		}
+		if n := len(h.dir.sent); n == 0 || n == 200 {
+			t.Fatalf("%d of 200 requests before the stop: the test shows nothing", n)
+		}
+		held := 0
+		for _, a := range all {
+			if a = h.action(a); a.State == action.Held {
+				held++
+				if !strings.Contains(a.Reason, "global stop is on: drill (owner)") {
+					t.Fatalf("reason = %q", a.Reason)
+				}
+			}
+		}
+		if held != 200-len(h.dir.sent) {
+			t.Errorf("%d held, want %d", held, 200-len(h.dir.sent))
+		}
+		h.stop(false)
+		off := time.Now()
+		for _, a := range all {
+			h.settle(a, action.Verified)
+		}
+		if d := time.Since(off); d > 20*time.Second {
+			t.Errorf("going on took %v", d)
+		}
+		// Held is said once, not once for each time it was asked.
+		said := 0
+		for _, e := range h.store.Trail() {
+			if e.Kind == audit.ActionHeld {
+				said++
+			}
+		}
+		if said != held {
+			t.Errorf("%d audit entries for %d holds", said, held)
+		}
+		h.end(p)
+	})
+}
+
+func TestProtectedIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.settings.Policy.List = []identity.Protected{{Match: "user-0001", Reason: "break-glass"}}
+		a, undo := h.ask(person(1), disable), h.ask(person(1), enable, func(a *action.Action) { a.UndoOf = "act_x" })
+		p := h.start()
+		for _, a := range []action.Action{a, undo} {
+			a = h.settle(a, action.RefusedState)
+			if !strings.Contains(a.Reason, "protected: on the protected list: break-glass") {
+				t.Errorf("%s: reason = %q", a.Name, a.Reason)
+			}
+		}
+		if len(h.dir.sent) != 0 {
+			t.Error("a request left")
+		}
+		h.end(p)
+	})
+}
+
+// Two of the last two Global Administrators in one campaign: one of them stays.
+func TestLastGlobalAdministratorStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var all []action.Action
+		for n := 1; n <= 2; n++ {
+			i := person(n)
+			i.Accounts[0].ObjectID = map[int]string{1: "ga-1", 2: "ga-2"}[n]
+			i.Accounts[0].Facts.Roles = []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
+			all = append(all, h.ask(i, disable, func(a *action.Action) { a.Lane = action.LanePrivileged }))
+		}
+		p := h.start()
+		<-time.After(time.Minute)
+		var states []action.State
+		for _, a := range all {
+			states = append(states, h.action(a).State)
+		}
+		if len(h.dir.writes) != 1 {
+			t.Errorf("%d of 2 Global Administrators were disabled (%v)", len(h.dir.writes), states)
+		}
+		h.end(p)
+	})
+}
+
+func TestUndoRevertsTheOriginal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		a := h.ask(person(1), disable)
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		u := h.ask(person(1), enable, func(u *action.Action) { u.UndoOf, u.Lane = a.ID, action.LaneUndo })
+		p.d.Nudge()
+		u = h.settle(u, action.Verified)
+		if a = h.action(a); a.State != action.Reverted || a.UndoneBy != u.ID {
+			t.Errorf("the original is %s, undone by %q", a.State, a.UndoneBy)
+		}
+		h.end(p)
+	})
+}
+
+// A thousand confirmations go out in lists of 60, one a second.
+func TestFeedbackIsBatchedAndPaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var all []action.Action
+		for n := range 1000 {
+			all = append(all, h.ask(person(n), confirm))
+		}
+		began := time.Now()
+		p := h.start()
+		for _, a := range all {
+			h.settle(a, action.Verified)
+		}
+		requests := map[string]time.Time{}
+		for _, w := range h.dir.sent {
+			requests[w.request] = w.sent
+		}
+		if len(requests) != 17 {
+			t.Errorf("%d requests for 1000 people, want 17", len(requests))
+		}
+		total := len(requests) + h.dir.looks + h.dir.reads
+		if d := time.Since(began); d < time.Duration(total-2)*time.Second {
+			t.Errorf("%d requests in %v: faster than one a second", total, d)
+		}
+		if d := h.dir.sent[len(h.dir.sent)-1].sent.Sub(began); d > time.Minute {
+			t.Errorf("the last confirmation left after %v", d)
+		}
+		h.end(p)
+	})
+}
+
+func TestThrottledWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.dir.mishap = func(write) mishap {
+			if n++; n <= 3 {
+				return throttle
+			}
+			return fine
+		}
+		a := h.ask(person(1), disable)
+		p := h.start()
+		a = h.settle(a, action.Verified)
+		if a.Attempt != 4 {
+			t.Errorf("attempt %d, want 4", a.Attempt)
+		}
+		for n := range 3 {
+			if gap := h.dir.sent[n+1].sent.Sub(h.dir.sent[n].sent); gap < 2*time.Second<<n {
+				t.Errorf("wait %d was %v: refused requests count, so it must grow", n, gap)
+			}
+		}
+		h.end(p)
+	})
+}
+
+// A reset that was put off did nothing: it may go again, with a new secret.
+func TestPutOffResetGoesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.dir.mishap = func(write) mishap {
+			if n++; n == 1 {
+				return busy
+			}
+			return fine
+		}
+		a := h.ask(person(1), reset)
+		p := h.start()
+		h.settle(a, action.Verified)
+		if len(h.dir.writes) != 1 || len(h.dir.sent) != 2 {
+			t.Errorf("%d effects, %d requests", len(h.dir.writes), len(h.dir.sent))
+		}
+		h.end(p)
+	})
+}
+
+// A standby takes over when the owner goes silent, and reads before it repeats.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		a := h.ask(person(1), reset)
+		first := h.start(func(p *process) { p.crashAt = 3 }) // after the intent, before the request
+		<-first.died
+		second := h.start()
+		a = h.settle(a, action.Unconfirmed)
+		if !a.Person || len(h.dir.sent) != 0 {
+			t.Errorf("person %v, %d requests: a reset that may have left must not be sent by anybody else", a.Person, len(h.dir.sent))
+		}
+		h.end(first, second)
+	})
+}
+
+// An owner that stood still after its intent does not send when it wakes up.
+func TestFrozenOwnerDoesNotSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		a := h.ask(person(1), disable)
+		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, time.Minute }) // the intent has just committed
+		<-time.After(time.Second)
+		second := h.start()
+		a = h.settle(a, action.Verified)
+		if a.Fence != 2 || len(h.dir.sent) != 1 {
+			t.Errorf("fence %d, %d requests; want the second owner's and 1", a.Fence, len(h.dir.sent))
+		}
+		<-time.After(2 * time.Minute)
+		if len(h.dir.sent) != 1 {
+			t.Errorf("the frozen owner sent when it woke up: %d requests", len(h.dir.sent))
+		}
+		h.end(first, second)
+	})
+}
+
+func TestPrivilegedGoFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.opts.Concurrency = 1
+		for n := range 20 {
+			lane := action.LaneLow
+			if n >= 15 {
+				lane = action.LanePrivileged
+			}
+			h.ask(person(n), disable, func(a *action.Action) { a.Lane = lane })
+		}
+		p := h.start()
+		<-time.After(time.Minute)
+		for n, w := range h.dir.sent[:5] {
+			if w.account < "user-0015" {
+				t.Errorf("request %d was for %s", n, w.account)
+			}
+		}
+		h.end(p)
+	})
+}
+
+func TestShutdownFinishesWhatLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.latency = 2 * time.Second
+		a, later := h.ask(person(1), disable), h.ask(person(2), disable, func(a *action.Action) { a.NextAt = time.Now().Add(3 * time.Second) })
+		p := h.start()
+		<-time.After(time.Second)
+		h.end(p)
+		if a = h.action(a); a.State != action.AcceptedState {
+			t.Errorf("what had left is %s, want accepted", a.State)
+		}
+		if later = h.action(later); later.State != action.Approved {
+			t.Errorf("what had not left is %s", later.State)
+		}
+		// The lease was given up: a successor need not wait for it to run out.
+		began := time.Now()
+		h.dir.latency = 0
+		p = h.start()
+		h.settle(a, action.Verified)
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("the successor took %v", d)
+		}
+		h.end(p)
+	})
+}
+
+func kinds(h *house, a action.Action) []audit.Kind {
+	var out []audit.Kind
+	for _, e := range h.store.Trail() {
+		if e.Action == string(a.ID) {
+			out = append(out, e.Kind)
+		}
+	}
+	return out
+}
+
+func equal[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for n := range a {
+		if a[n] != b[n] {
+			return false
+		}
+	}
+	return true
+}
