@@ -44,8 +44,11 @@ func (r Run) Apply(e Event, now time.Time) (Run, []Effect, error) {
 		if !r.State.Final() {
 			effects = next.withdraw(e, now)
 		}
+	case TakenBack:
+		next.TakingBack = false
 	case Stuck:
-		if !r.State.Final() {
+		if !r.State.Final() && r.TakingBack {
+			next.TakingBack = false
 			next.Ends, next.Reason = HeldState, "was not ratified and cannot be taken back: "+e.Reason
 		}
 	default:
@@ -153,6 +156,8 @@ func (r *Run) seeAction(e ActionSeen) []Effect {
 	}
 	s, a := &r.Steps[n], e.Action
 	switch {
+	case slices.Contains(s.Gone, a.ID):
+		return nil
 	case s.Action == "" && s.State == StepActing:
 		s.Action, s.Adopted = a.ID, e.Adopted
 	case s.Action == "" || s.Action != a.ID || a.Version <= s.Seen:
@@ -169,7 +174,7 @@ func (r *Run) seeAction(e ActionSeen) []Effect {
 	to, reason := stepOf(a)
 	if s.Adopted && to != StepActing && (a.State == action.Cancelled || a.State == action.Expired || a.State == action.RefusedState) && !r.State.Final() {
 		// Another run's action went away before it left: this run asks for its own.
-		*s = StepRun{ID: s.ID, State: StepPending, Approval: s.Approval, Consent: s.Consent, ConsentText: s.ConsentText, ApprovalSeen: s.ApprovalSeen}
+		*s = StepRun{ID: s.ID, State: StepPending, Gone: append(slices.Clone(s.Gone), a.ID), Approval: s.Approval, Consent: s.Consent, ConsentText: s.ConsentText, ApprovalSeen: s.ApprovalSeen}
 		return nil
 	}
 	if s.State == StepAccepted && to == StepActing {
@@ -266,7 +271,8 @@ func (r *Run) advance(now time.Time) []Effect {
 		effects = append(effects, r.start()...)
 	}
 	if back := r.takeBack(); back != nil {
-		return append(effects, *back) // concludes when the undo run exists
+		r.TakingBack = true
+		effects = append(effects, *back)
 	}
 	return append(effects, r.conclude(now)...)
 }
@@ -435,7 +441,7 @@ func denied(s StepRun, rule *approval.Rule) bool {
 
 // conclude sets the state the steps add up to.
 func (r *Run) conclude(now time.Time) []Effect {
-	busy, waiting, adopted := false, false, false
+	busy, waiting, adopted := r.TakingBack, false, false
 	held, asked := "", []string(nil)
 	for n, s := range r.Steps {
 		switch s.State {

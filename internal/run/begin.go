@@ -319,7 +319,7 @@ func (d *Driver) takeBack(tx Tx, r Run, e TakeBack) ([]Event, error) {
 	if errors.Is(err, fault.Conflict) {
 		return []Event{Stuck{err.Error()}}, nil
 	}
-	return []Event{Woke{}}, err
+	return []Event{TakenBack{}}, err
 }
 
 // revert makes the original of a verified undo reverted, in its own run too.

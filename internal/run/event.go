@@ -38,6 +38,9 @@ type Withdrawn struct {
 	Reason string
 }
 
+// TakenBack says that the undo that TakeBack asked for was begun.
+type TakenBack struct{}
+
 // Stuck says that what was not ratified could not be taken back.
 type Stuck struct{ Reason string }
 
@@ -46,6 +49,7 @@ func (Planned) event()      {}
 func (ActionSeen) event()   {}
 func (ApprovalSeen) event() {}
 func (Withdrawn) event()    {}
+func (TakenBack) event()    {}
 func (Stuck) event()        {}
 
 // An Effect is what must follow in the transaction that stores the run. The run
@@ -77,8 +81,8 @@ type WithdrawApproval struct {
 	Reason   string
 }
 
-// TakeBack asks for an undo run over actions that were not ratified; when there
-// can be none, for Stuck.
+// TakeBack asks for an undo run over actions that were not ratified, and for
+// TakenBack; when there can be none, for Stuck.
 type TakeBack struct {
 	Actions []action.ID
 	Reason  string

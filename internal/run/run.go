@@ -78,6 +78,9 @@ type StepRun struct {
 	// Adopted says that the action belongs to another run that asked for the same
 	// effect: it acts once for both, and only its own run may withdraw it.
 	Adopted bool `json:"adopted,omitempty"`
+	// Gone are adopted actions that their own runs withdrew: they say nothing of
+	// this step any more.
+	Gone []action.ID `json:"gone,omitempty"`
 
 	Approval     approval.ID    `json:"approval,omitempty"`     // the request this step waits for or waited for
 	Consent      approval.State `json:"consent,omitempty"`      // its state; empty when no approval is needed
@@ -101,9 +104,13 @@ type Run struct {
 	Trigger  string          `json:"trigger,omitempty"` // the signal's ExternalID
 	Why      string          `json:"why,omitempty"`     // what a person gave as the reason
 
-	State    State          `json:"state"`
-	Reason   string         `json:"reason,omitempty"`
-	Ends     State          `json:"ends,omitempty"` // how it will end once what is under way is over: no further step starts
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	Ends   State  `json:"ends,omitempty"` // how it will end once what is under way is over: no further step starts
+	// TakingBack says that an undo was asked for and has not been begun: the run
+	// does not end before.
+	TakingBack bool `json:"takingBack,omitempty"`
+
 	Plan     *playbook.Plan `json:"plan,omitempty"` // nil while settling
 	Steps    []StepRun      `json:"steps,omitempty"`
 	Approval approval.ID    `json:"approval,omitempty"` // the first one asked; each step names its own
