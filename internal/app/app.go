@@ -73,7 +73,35 @@ type settings struct {
 
 // New opens the store, binds the listener and composes the process. When it
 // returns an error nothing is left open.
-func New(ctx context.Context, o Options) (_ *App, err error) {
+func New(ctx context.Context, o Options) (*App, error) {
+	a, err := Offline(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+// open adds to an offline process what reaches outside: tenants and listener.
+func (a *App) open(ctx context.Context) error {
+	for _, t := range a.opts.Config.Tenants {
+		opened, err := a.openTenant(t)
+		if err != nil {
+			return fmt.Errorf("tenant %s: %w", t.TenantID, err)
+		}
+		a.tenants = append(a.tenants, opened)
+	}
+	var err error
+	a.listener, err = listen(ctx, a.opts.Config)
+	return err
+}
+
+// Offline composes everything that works on the store alone: what operators see
+// and do, and back-filling. Nothing is contacted and nothing listens; what is
+// approved leaves when a service runs. The caller closes it.
+func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -110,7 +138,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.close())
+			err = errors.Join(err, a.Close())
 		}
 	}()
 	a.sequencer = audit.NewSequencer(a.db.Audit(), signer, o.Log, audit.Options{Now: o.Now, Publish: publisher(o.Config.Audit.CheckpointFile)})
@@ -120,27 +148,18 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
-		Store: a.db.Desk(), Driver: a.driver, Playbooks: func() desk.Playbooks { return a.settings.Load().library },
+		Store: a.db.Desk(), Operators: a.operators, Driver: a.driver, Playbooks: func() desk.Playbooks { return a.settings.Load().library },
 		Catalogue: a.specs, Policy: a.policy, Now: o.Now, Rand: rand.Reader, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range o.Config.Tenants {
-		opened, err := a.openTenant(t)
-		if err != nil {
-			return nil, fmt.Errorf("tenant %s: %w", t.TenantID, err)
-		}
-		a.tenants = append(a.tenants, opened)
-	}
-	if a.handler, err = a.routes(); err != nil {
-		return nil, err
-	}
-	a.listener, err = listen(ctx, o.Config)
+	a.handler, err = a.routes()
 	return a, err
 }
 
-func (a *App) close() error {
+// Close releases listener and store. A Run that has returned has closed already.
+func (a *App) Close() error {
 	var errs []error
 	if a.listener != nil {
 		errs = append(errs, a.listener.Close())
@@ -168,7 +187,7 @@ func (a *App) Pipeline() *ingest.Pipeline { return a.pipeline }
 // actions that have left are written down, the trail is sequenced, the store
 // closed. It returns nil after a clean stop.
 func (a *App) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, a.close()) }()
+	defer func() { err = errors.Join(err, a.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 

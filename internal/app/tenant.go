@@ -81,7 +81,7 @@ func (a *App) lookup(t identity.Tenant) connector.Lookup {
 // Playbooks loads the playbooks a configuration names, or the shipped ones. All
 // mistakes of all files come back together.
 func Playbooks(c config.Config, specs *action.Catalogue) (*playbook.Library, error) {
-	folders := []fs.FS{playbooks.Files}
+	folders := []fs.FS{playbooks.FS}
 	if len(c.Playbooks) > 0 {
 		folders = nil
 		for _, p := range c.Playbooks {

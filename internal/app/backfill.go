@@ -1,0 +1,106 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/connector/defender"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/connector/graphfile"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// backfillPage is how many records of a file one transaction takes.
+const backfillPage = 500
+
+// Backfill reads a file of Graph objects into the tenant and returns the counts.
+// A record that cannot be used goes to reject with its place and reason; it
+// stops nothing. name is the file's, for places.
+func (a *App) Backfill(ctx context.Context, t identity.Tenant, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
+	var total ingest.Result
+	if _, ok := a.settings.Load().tenants[t]; !ok {
+		return total, fault.Errorf(fault.Invalid, "the configuration has no tenant %s", t)
+	}
+	var page connector.Page
+	flush := func() error {
+		for _, k := range page.Rejects {
+			if err := reject(k); err != nil {
+				return err
+			}
+		}
+		res, err := a.pipeline.Take(ctx, t, "", page)
+		total = total.Plus(res)
+		page = connector.Page{}
+		return err
+	}
+	for rec, err := range graphfile.Records(r) {
+		if err != nil {
+			return total, fmt.Errorf("%s: %w", name, err)
+		}
+		classify(&page, t, rec, name)
+		if len(page.Signals)+len(page.Accounts)+len(page.Rejects) >= backfillPage {
+			if err := flush(); err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, flush()
+}
+
+// classify puts a record into the page as what it is. Graph leaves @odata.type out
+// of most answers, so the members that only one kind of object has decide.
+func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, name string) {
+	place := fmt.Sprintf("%s record %d", name, rec.Number)
+	refuse := func(source signal.Source, reason string) {
+		page.Rejects = append(page.Rejects, connector.Reject{Source: source, Place: place, Reason: reason, Raw: rec.Raw})
+	}
+	if rec.Reason != "" {
+		refuse("", rec.Reason)
+		return
+	}
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(rec.Raw, &has); err != nil {
+		refuse("", fmt.Sprintf("not an object: %v", err))
+		return
+	}
+	is := func(member string) bool { v, ok := has[member]; return ok && !bytes.Equal(v, []byte("null")) }
+	switch {
+	case is("servicePrincipalId") && (is("riskEventType") || is("riskType")):
+		s, reason := entraid.DecodeWorkload(t, rec.Raw)
+		if reason != "" {
+			refuse(signal.WorkloadDetection, reason)
+			return
+		}
+		page.Signals = append(page.Signals, s)
+	case is("riskEventType") || is("riskType"):
+		s, reason := entraid.Decode(t, rec.Raw)
+		if reason != "" {
+			refuse(signal.RiskDetection, reason)
+			return
+		}
+		page.Signals = append(page.Signals, s)
+	case is("riskLastUpdatedDateTime"):
+		r, reason := entraid.DecodeRiskyUser(t, rec.Raw)
+		if reason != "" {
+			refuse("entra.riskyUser", reason)
+			return
+		}
+		page.Accounts = append(page.Accounts, r)
+	case is("evidence") || is("detectionSource"):
+		s, reason := defender.Decode(t, rec.Raw)
+		if reason != "" {
+			refuse(signal.DefenderAlert, reason)
+			return
+		}
+		page.Signals = append(page.Signals, s)
+	default:
+		refuse("", "neither a risk detection, a riskyUser nor an alert")
+	}
+}
