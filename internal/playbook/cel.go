@@ -18,12 +18,12 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// Bounds of one expression. A unit of CEL's cost is tens of nanoseconds, so no
-// evaluation takes more than a few hundredths of a second, whatever the strings
-// that a source sends.
+// Bounds of one expression. A unit of CEL's cost is tens of nanoseconds, and a
+// few hundred for a regular expression: the worst that a source's strings can
+// make of one evaluation is some 50 ms, after which it is an error.
 const (
 	maxExpression    = 4096      // characters
-	maxEvaluation    = 1_000_000 // cost at run time
+	maxEvaluation    = 250_000 // cost at run time
 	maxEstimate      = 10_000_000
 	estimatedSignals = 1000
 	estimatedString  = 256

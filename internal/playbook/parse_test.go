@@ -207,6 +207,7 @@ func TestParseRefuses(t *testing.T) {
 		"approval half":     {step("    uses: entra.user.disable@1\n    approval: { mode: before }\n"), "approval.quorum is missing"},
 		"same_as nowhere":   {step("    uses: entra.user.disable@1\n    approval: { same_as: b }\n"), `approval.same_as: no step "b" with an approval of its own`},
 		"same_as itself":    {step("    uses: entra.user.disable@1\n    approval: { same_as: a }\n"), `no step "a" with an approval of its own`},
+		"same_as and more":  {step("    uses: entra.user.disable@1\n    approval: { same_as: a, quorum: 2 }\n"), "same_as stands alone"},
 		"never reached":     {step("    uses: entra.user.disable@1\n    if: false\n"), "t.yaml:11:9: step a: if is false whatever the facts are"},
 		"never reached, &&": {step("    uses: entra.user.disable@1\n    if: identity.enabled && 1 > 2\n"), "if is false whatever the facts are"},
 		"proof too early":   {step("    uses: entra.user.disable@1\n    verify: { within: 10s }\n"), "verify.within 10s is shorter than the 30s that Microsoft Entra ID may take"},
@@ -269,7 +270,7 @@ func TestDurations(t *testing.T) {
 			t.Errorf("parseDuration(%q) = %s, %v; want %s", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "0s", "5", "s", "-5m", "1.5h", "5 m", "367d", "999999999d", "9999999999s", "1w"} {
+	for _, in := range []string{"", "0s", "5", "s", "-5m", "1.5h", "5 m", "367d", "213504d", "999999999d", "9999999999s", "1w"} {
 		if got, err := parseDuration(in); err == nil {
 			t.Errorf("parseDuration(%q) = %s; want an error", in, got)
 		}

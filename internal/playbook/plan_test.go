@@ -187,6 +187,54 @@ func TestEveryMissingFactIsUnknown(t *testing.T) {
 	}
 }
 
+// One account that is enabled is enough to know; with none, one that nobody has
+// read leaves it open. The same for an account that exists.
+func TestPresenceOfSeveralAccounts(t *testing.T) {
+	t.Parallel()
+	yes, no := true, false
+	account := func(enabled, found *bool) identity.Account {
+		return identity.Account{Facts: identity.Facts{Enabled: enabled, Found: found}}
+	}
+	for name, c := range map[string]struct {
+		accounts         []identity.Account
+		enabled, deleted string
+	}{
+		"none":               {nil, "false", "false"},
+		"enabled, unread":    {[]identity.Account{account(&yes, &yes), account(nil, nil)}, "true", "false"},
+		"unread, enabled":    {[]identity.Account{account(nil, nil), account(&yes, &yes)}, "true", "false"},
+		"disabled, unread":   {[]identity.Account{account(&no, &yes), account(nil, nil)}, "unknown", "false"},
+		"deleted, unread":    {[]identity.Account{account(nil, &no), account(nil, nil)}, "unknown", "unknown"},
+		"deleted":            {[]identity.Account{account(nil, &no)}, "false", "true"},
+		"deleted and there":  {[]identity.Account{account(nil, &no), account(&no, &yes)}, "false", "false"},
+		"both disabled":      {[]identity.Account{account(&no, &yes), account(&no, &yes)}, "false", "false"},
+		"nobody looked here": {[]identity.Account{account(nil, nil)}, "unknown", "unknown"},
+	} {
+		f := &facts{missing: map[string]string{}}
+		got := f.identity(Input{Identity: identity.Identity{Kind: identity.KindPerson, Accounts: c.accounts}})
+		say := func(v bool, path string) string {
+			if _, missing := f.missing[path]; missing {
+				return "unknown"
+			}
+			return fmt.Sprint(v)
+		}
+		if e, d := say(got.Enabled, "identity.enabled"), say(got.Deleted, "identity.deleted"); e != c.enabled || d != c.deleted {
+			t.Errorf("%s: enabled %s, deleted %s; want %s, %s", name, e, d, c.enabled, c.deleted)
+		}
+	}
+}
+
+func TestSignalsComeOldestFirst(t *testing.T) {
+	t.Parallel()
+	lib := libraryOf(t, "trigger: { on: [manual] }\nsteps: [{ id: a, uses: entra.user.disable@1, if: 'signals[0].id == \"old\"' }]\n")
+	in := given(t, "on: [manual]\nidentity: {}\nsignals: [{type: x}, {type: x}]")
+	in.Signals[0].ExternalID, in.Signals[1].ExternalID = "new", "old"
+	in.Signals[1].ActivityAt = in.Signals[0].ActivityAt.Add(-time.Hour)
+	p, err := lib.Plan(Ref{ID: "test"}, in)
+	if err != nil || p.Steps[0].Skip != "" || p.Steps[0].Held != "" {
+		t.Errorf("plan %+v, %v; want the step done", p.Steps, err)
+	}
+}
+
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	lib := libraryOf(t, "trigger:\n  on: [signal.received, manual]\n  when: signals.exists(s, s.open) && identity.privileged\n  once_per: { key: identity.name, window: 2h }\n  settle: 20s\n"+disable)
@@ -392,6 +440,7 @@ func TestHashCoversWhatMatters(t *testing.T) {
 		differs("target's SID", func(p *Plan) { p.Steps[i].Account.SID = "S-1-" + word })
 		differs("params", func(p *Plan) { p.Steps[i].Params = map[string]any{"force_change": word} })
 		differs("after", func(p *Plan) { p.Steps[i].After = AfterVerified })
+		differs("on error", func(p *Plan) { p.Steps[i].OnError = OnError(word) })
 		differs("within", func(p *Plan) { p.Steps[i].Within++ })
 		differs("contains", func(p *Plan) { p.Steps[i].Contains = !p.Steps[i].Contains })
 		differs("route", func(p *Plan) { p.Steps[i].Route = identity.Provider(word) })
