@@ -22,7 +22,7 @@ import (
 // few hundred for a regular expression: the worst that a source's strings can
 // make of one evaluation is some 50 ms, after which it is an error.
 const (
-	maxExpression    = 4096      // characters
+	maxExpression    = 4096    // characters
 	maxEvaluation    = 250_000 // cost at run time
 	maxEstimate      = 10_000_000
 	estimatedSignals = 1000
