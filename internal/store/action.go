@@ -39,8 +39,8 @@ func (tx *Tx) ActiveEffect(t identity.Tenant, effect string, since time.Time) (a
 }
 
 // PutAction stores a. A new IntentAt writes the intent that budgets and limits
-// count. A second action for the same step of a run, or a second one
-// under way with the same effect, is fault.Conflict.
+// count. A second action for the same step of a run, a second one under way with
+// the same effect and a second undo under way of one action are fault.Conflict.
 func (tx *Tx) PutAction(a action.Action) (action.Action, error) {
 	if err := mustTenant("action", a.Tenant); err != nil {
 		return a, err

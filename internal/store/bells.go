@@ -173,7 +173,6 @@ func (db *DB) StartBells(ctx context.Context, b Bells) (stop func(context.Contex
 		// Periodic calls may last; what hangs is the caller's to bound.
 		JobTimeout:                  -1,
 		RescueStuckJobsAfter:        time.Hour,
-		JobStuckThreshold:           -1,
 		CompletedJobRetentionPeriod: 10 * time.Minute,
 		CancelledJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,

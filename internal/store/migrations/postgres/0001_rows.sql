@@ -221,10 +221,12 @@ CREATE TABLE actions (
 	CONSTRAINT ended_when_final CHECK ((ended_at IS NOT NULL) = (state IN ('verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')))
 );
 CREATE UNIQUE INDEX actions_id ON actions (id);
--- A step of a run acts once, and one effect is under way once.
+-- A step of a run acts once, one effect is under way once, and so is one undo.
 CREATE UNIQUE INDEX actions_step ON actions (tenant, run, step);
 CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
-	WHERE state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
+	WHERE undo_of IS NULL AND state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE UNIQUE INDEX actions_undo_open ON actions (tenant, undo_of)
+	WHERE undo_of IS NOT NULL AND state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
 CREATE INDEX actions_ready ON actions (tenant, lane, requested_at, id) WHERE state IN ('approved', 'held');
 CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');

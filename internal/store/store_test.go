@@ -1,0 +1,52 @@
+package store_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/seed-f47efad2/cordon/internal/store"
+	"github.com/seed-f47efad2/cordon/internal/store/pgtest"
+	"github.com/seed-f47efad2/cordon/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+// opened returns an open store on the dsn, closed when the test ends.
+func opened(t testing.TB, dsn string, o store.Options) *store.DB {
+	t.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	db, err := store.Open(t.Context(), dsn, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return db
+}
+
+// dialects are the databases every test of behaviour runs on.
+var dialects = map[string]func(testing.TB) string{
+	"SQLite":     func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "cordon.db") },
+	"PostgreSQL": pgtest.New,
+}
+
+func ports(db *store.DB) storetest.Ports {
+	return storetest.Ports{Runs: db.Runs(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit()}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, dsn := range dialects {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T) storetest.Ports { return ports(opened(t, dsn(t), store.Options{})) })
+		})
+	}
+}
