@@ -510,3 +510,63 @@ func (s *Service) Cases(ctx context.Context, op access.Operator, f CaseFilter, p
 	f.Tenant = t
 	return s.store.Cases(ctx, f, p)
 }
+
+// A Stopped is a stop in force and what it covers: a tenant, or "" for all.
+type Stopped struct {
+	Tenant identity.Tenant `json:"tenant"`
+	Stop   dispatch.Stop   `json:"stop"`
+}
+
+// A Head is what every page shows: what waits, and what is stopped.
+type Head struct {
+	Counts Counts    `json:"counts"`
+	Stops  []Stopped `json:"stops,omitempty"`
+}
+
+// Head returns what every page shows. It needs access.Read.
+func (s *Service) Head(ctx context.Context, op access.Operator) (Head, error) {
+	t, err := may(op, access.Read, op.Tenant)
+	if err != nil {
+		return Head{}, err
+	}
+	var h Head
+	if h.Counts, err = s.store.Count(ctx, t); err != nil {
+		return h, fmt.Errorf("count what waits: %w", err)
+	}
+	global, err := s.store.Stop(ctx, "")
+	if err != nil {
+		return h, fmt.Errorf("read the global stop: %w", err)
+	}
+	if global.On {
+		h.Stops = append(h.Stops, Stopped{Stop: global})
+	}
+	for _, t := range s.Tenants(op) {
+		stop, err := s.store.Stop(ctx, t)
+		if err != nil {
+			return h, fmt.Errorf("read the stop of %s: %w", t, err)
+		}
+		if stop.On && stop != global {
+			h.Stops = append(h.Stops, Stopped{Tenant: t, Stop: stop})
+		}
+	}
+	return h, nil
+}
+
+// Tenants returns the tenants the operator may see.
+func (s *Service) Tenants(op access.Operator) []identity.Tenant {
+	if op.Tenant != "" {
+		return []identity.Tenant{op.Tenant}
+	}
+	return s.tenants()
+}
+
+// SignedIn records that an operator signed in, and how. Sign-in fails when it
+// cannot be recorded.
+func (s *Service) SignedIn(ctx context.Context, op access.Operator, how string) error {
+	return s.store.Update(ctx, func(tx Tx) error {
+		return tx.Audit(audit.Entry{
+			Tenant: op.Tenant, At: s.now().UTC(), Actor: access.ByOperator(op.ID), Kind: audit.SignedIn,
+			Text: fmt.Sprintf("%s signed in to the console %s", op.ID, how),
+		})
+	})
+}

@@ -34,6 +34,10 @@ type Options struct {
 	// HandOverFrom is the operator group that approves hand-overs; "" means
 	// "responders".
 	HandOverFrom string
+	// Tenants returns the configured tenants; nil means that stops of single
+	// tenants are not shown to operators of all.
+	Tenants func() []identity.Tenant
+
 	// Reveal is how long a hand-over can be revealed after its password was set;
 	// 0 means an hour.
 	Reveal time.Duration
@@ -48,6 +52,7 @@ type Service struct {
 	catalogue *action.Catalogue
 	policy    func(identity.Tenant) identity.Policy
 	operators *Operators
+	tenants   func() []identity.Tenant
 	now       func() time.Time
 	rand      io.Reader
 	log       *slog.Logger
@@ -72,12 +77,15 @@ func New(o Options) (*Service, error) {
 	if o.Reveal == 0 {
 		o.Reveal = time.Hour
 	}
+	if o.Tenants == nil {
+		o.Tenants = func() []identity.Tenant { return nil }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
 		store: o.Store, driver: o.Driver, playbooks: o.Playbooks, catalogue: o.Catalogue,
-		policy: o.Policy, operators: o.Operators, now: o.Now, rand: o.Rand, log: o.Log,
+		policy: o.Policy, operators: o.Operators, tenants: o.Tenants, now: o.Now, rand: o.Rand, log: o.Log,
 		reveal: o.Reveal, handOverFrom: cmp.Or(o.HandOverFrom, "responders"),
 	}, nil
 }
