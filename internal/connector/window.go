@@ -49,7 +49,7 @@ func (w Window) From(now time.Time) (time.Time, Window) {
 		w.Deep = now
 		return time.Time{}, w
 	}
-	if now.Sub(w.Deep) >= deepEvery {
+	if now.Sub(w.Deep) >= deepEvery || now.Before(w.Deep) { // before: the clock was set back
 		w.Deep = now
 		return w.Since.Add(-deep), w
 	}

@@ -18,8 +18,9 @@ type Source string
 
 // The sources of signals.
 const (
-	RiskDetection Source = "entra.riskDetection" // Graph: identityProtection/riskDetections
-	DefenderAlert Source = "defender.alert"      // Graph: security/alerts_v2
+	RiskDetection     Source = "entra.riskDetection"                 // Graph: identityProtection/riskDetections
+	WorkloadDetection Source = "entra.servicePrincipalRiskDetection" // Graph: identityProtection/servicePrincipalRiskDetections
+	DefenderAlert     Source = "defender.alert"                      // Graph: security/alerts_v2
 )
 
 // Product says which product speaks: corroboration counts products, not objects.

@@ -125,7 +125,7 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", f.name, f.at.Raw))
 		}
 	}
-	best := len(actorRoles) + 1
+	best := 2*len(actorRoles) + 2
 	var refs []identity.Ref
 	for n, raw := range a.Evidence {
 		var e evidence
@@ -141,7 +141,7 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 		}
 		ref := e.UserAccount.ref()
 		refs = append(refs, ref)
-		if rank := roleRank(e); rank < best {
+		if rank := e.rank(); rank < best {
 			best, s.Subject = rank, ref
 		}
 	}
@@ -156,9 +156,10 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 	return s, ""
 }
 
-// roleRank returns how early in actorRoles the evidence's roles stand; evidence
-// without any of them comes last, in the order it was sent.
-func roleRank(e evidence) int {
+// rank orders the accounts of an alert by how likely they are its subject: by how
+// early their roles stand in actorRoles, people before computers. Evidence
+// without any of the roles comes last, in the order it was sent.
+func (e evidence) rank() int {
 	rank := len(actorRoles)
 	for _, r := range append(slices.Clone(e.Roles), e.DetailedRoles...) {
 		for n, actor := range actorRoles {
@@ -166,6 +167,10 @@ func roleRank(e evidence) int {
 				rank = min(rank, n)
 			}
 		}
+	}
+	rank *= 2
+	if e.UserAccount.ref().Kind == identity.KindComputer {
+		rank++
 	}
 	return rank
 }

@@ -101,23 +101,26 @@ func Decode(t identity.Tenant, raw json.RawMessage) (s signal.Signal, reason str
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return signal.Signal{}, fmt.Sprintf("not a riskDetection: %v", err)
 	}
-	return d.signal(t, raw)
+	s, reason = d.signal(t, signal.RiskDetection, raw)
+	s.Subject = identity.Ref{
+		Provider: identity.EntraID, Kind: identity.KindPerson,
+		ObjectID: d.UserID, UPN: d.UserPrincipalName, DisplayName: d.UserDisplayName,
+	}
+	return s, reason
 }
 
-func (d detection) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, string) {
+// signal converts what the detections of people and of workloads share: all but
+// the subject.
+func (d detection) signal(t identity.Tenant, source signal.Source, raw json.RawMessage) (signal.Signal, string) {
 	if d.ID == "" {
-		return signal.Signal{}, "a riskDetection without an id"
+		return signal.Signal{}, "a detection without an id"
 	}
 	if d.RiskEventType == "" {
 		d.RiskEventType = d.RiskType
 	}
 	s := signal.Signal{
-		Tenant: t, Source: signal.RiskDetection, ExternalID: d.ID,
+		Tenant: t, Source: source, ExternalID: d.ID,
 		Type: d.RiskEventType, Level: signal.Level(d.RiskLevel), State: signal.State(d.RiskState), Detail: d.RiskDetail,
-		Subject: identity.Ref{
-			Provider: identity.EntraID, Kind: identity.KindPerson,
-			ObjectID: d.UserID, UPN: d.UserPrincipalName, DisplayName: d.UserDisplayName,
-		},
 		ActivityAt: d.ActivityDateTime.At, DetectedAt: d.DetectedDateTime.At, UpdatedAt: d.LastUpdatedDateTime.At,
 		Timing: d.DetectionTimingType, IP: d.IPAddress, Location: d.Location.String(),
 		RequestID: d.RequestID, CorrelationID: d.CorrelationID, Raw: raw,
@@ -156,13 +159,7 @@ func maxTime(a, b time.Time) time.Time {
 func (c Detections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	return changed[detection](ctx, c.Tenant, cur, "/identityProtection/riskDetections", "lastUpdatedDateTime",
 		func(page *connector.Page, o graph.Object[detection], place string) time.Time {
-			reason := ""
-			s := signal.Signal{}
-			if o.Err != nil {
-				s, reason = Decode(c.ID, o.Raw)
-			} else {
-				s, reason = o.Value.signal(c.ID, o.Raw)
-			}
+			s, reason := Decode(c.ID, o.Raw)
 			if reason != "" {
 				page.Rejects = append(page.Rejects, connector.Reject{Source: signal.RiskDetection, Place: place, Reason: reason, Raw: o.Raw})
 				return time.Time{}

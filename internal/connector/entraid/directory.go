@@ -1,6 +1,7 @@
 package entraid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,11 @@ var (
 func (Directory) Name() connector.Name { return "entraid.directory" }
 
 // Permissions is connector.Permitted's. Graph: directoryRole-list,
-// rbacapplication-list-roleeligibilityscheduleinstances, group-list-members.
+// rbacapplication-list-roleeligibilityscheduleinstances (which takes
+// RoleManagement.Read.Directory too), group-list-members; User.Read.All shows
+// which members are enabled.
 func (Directory) Permissions() []string {
-	return []string{"RoleManagement.Read.Directory", "RoleEligibilitySchedule.Read.Directory", "GroupMember.Read.All", "User.Read.All"}
+	return []string{"RoleManagement.Read.Directory", "GroupMember.Read.All", "User.Read.All"}
 }
 
 type directoryRole struct {
@@ -52,9 +55,23 @@ type member struct {
 
 func (m member) isGroup() bool { return strings.HasSuffix(strings.ToLower(m.Type), "group") }
 
+// eligibility is Graph's unifiedRoleEligibilityScheduleInstance, expanded.
 type eligibility struct {
-	PrincipalID      string `json:"principalId"`
-	RoleDefinitionID string `json:"roleDefinitionId"`
+	PrincipalID      string  `json:"principalId"`
+	RoleDefinitionID string  `json:"roleDefinitionId"`
+	Principal        *member `json:"principal"`
+	RoleDefinition   *struct {
+		DisplayName string `json:"displayName"`
+		TemplateID  string `json:"templateId"`
+	} `json:"roleDefinition"`
+}
+
+func (e eligibility) role() identity.Role {
+	r := identity.Role{TemplateID: e.RoleDefinitionID}
+	if d := e.RoleDefinition; d != nil {
+		r.TemplateID, r.Name = cmp.Or(d.TemplateID, r.TemplateID), d.DisplayName
+	}
+	return r
 }
 
 // Pages is connector.Source's: it always yields one page, the whole reading.
@@ -78,9 +95,7 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 		}
 		roles = append(roles, o.Value)
 	}
-	names := map[string]string{}
 	for _, r := range roles {
-		names[r.RoleTemplateID] = r.DisplayName
 		members, err := d.members(ctx, graph.Path("directoryRoles", r.ID, "members"))
 		if err != nil {
 			return facts, err
@@ -92,12 +107,8 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 			}
 		}
 	}
-	q := graph.Request{Path: "/roleManagement/directory/roleEligibilityScheduleInstances", Query: url.Values{"$select": {"principalId,roleDefinitionId"}}, Priority: graph.Low}
-	for o, err := range graph.Objects[eligibility](ctx, d.Graph, q, graph.Paging{}) {
-		if err = errors.Join(err, o.Err); err != nil {
-			return facts, err
-		}
-		facts.Hold(o.Value.PrincipalID, identity.Role{TemplateID: o.Value.RoleDefinitionID, Name: names[o.Value.RoleDefinitionID]})
+	if err := d.eligible(ctx, &facts); err != nil {
+		return facts, err
 	}
 	for _, g := range d.ProtectedGroups {
 		members, err := d.members(ctx, graph.Path("groups", g, "transitiveMembers"))
@@ -115,6 +126,27 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 		}
 	}
 	return facts, nil
+}
+
+// eligible notes who may activate a role. A group that may stands for its
+// members; a principal of a type that is not shown is taken for an account.
+func (d Directory) eligible(ctx context.Context, facts *connector.DirectoryFacts) error {
+	q := graph.Request{Path: "/roleManagement/directory/roleEligibilityScheduleInstances", Query: url.Values{"$expand": {"principal,roleDefinition"}}, Priority: graph.Low}
+	for o, err := range graph.Objects[eligibility](ctx, d.Graph, q, graph.Paging{}) {
+		if err = errors.Join(err, o.Err); err != nil {
+			return err
+		}
+		holders := []member{{ID: o.Value.PrincipalID}}
+		if p := o.Value.Principal; p != nil && p.isGroup() {
+			if holders, err = d.members(ctx, graph.Path("groups", o.Value.PrincipalID, "transitiveMembers")); err != nil {
+				return err
+			}
+		}
+		for _, m := range holders {
+			facts.Hold(m.ID, o.Value.role())
+		}
+	}
+	return nil
 }
 
 // members lists the members at path; a group among them stands for its own

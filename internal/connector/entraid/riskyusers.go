@@ -58,21 +58,29 @@ func (u riskyUser) risk(t identity.Tenant, raw json.RawMessage) signal.AccountRi
 	}
 }
 
+// DecodeRiskyUser converts one riskyUser as Graph sends it; see Decode.
+func DecodeRiskyUser(t identity.Tenant, raw json.RawMessage) (r signal.AccountRisk, reason string) {
+	var u riskyUser
+	if err := json.Unmarshal(raw, &u); err != nil {
+		return signal.AccountRisk{}, fmt.Sprintf("not a riskyUser: %v", err)
+	}
+	if u.ID == "" {
+		return signal.AccountRisk{}, "a riskyUser without an id"
+	}
+	return u.risk(t, raw), ""
+}
+
 // Pages is connector.Source's.
 func (c RiskyUsers) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	return changed[riskyUser](ctx, c.Tenant, cur, "/identityProtection/riskyUsers", "riskLastUpdatedDateTime",
 		func(page *connector.Page, o graph.Object[riskyUser], place string) time.Time {
-			switch {
-			case o.Err != nil:
-				page.Rejects = append(page.Rejects, connector.Reject{Source: "entra.riskyUser", Place: place, Reason: o.Err.Error(), Raw: o.Raw})
-			case o.Value.ID == "":
-				page.Rejects = append(page.Rejects, connector.Reject{Source: "entra.riskyUser", Place: place, Reason: "a riskyUser without an id", Raw: o.Raw})
-			default:
-				r := o.Value.risk(c.ID, o.Raw)
-				page.Accounts = append(page.Accounts, r)
-				return r.UpdatedAt
+			r, reason := DecodeRiskyUser(c.ID, o.Raw)
+			if reason != "" {
+				page.Rejects = append(page.Rejects, connector.Reject{Source: "entra.riskyUser", Place: place, Reason: reason, Raw: o.Raw})
+				return time.Time{}
 			}
-			return time.Time{}
+			page.Accounts = append(page.Accounts, r)
+			return r.UpdatedAt
 		})
 }
 
