@@ -69,10 +69,10 @@ func TestPlanSaysEverything(t *testing.T) {
 		Effect: action.EffectCredential, Irreversible: "the old password cannot be read and so not restored",
 		Change: "A person: is brought to the state of entra.user.reset_password",
 	}
-	if diff := gocmp.Diff(want, p.Steps[2]); diff != "" {
+	if diff := gocmp.Diff(want, p.Steps[0]); diff != "" {
 		t.Errorf("step (-want +got):\n%s", diff)
 	}
-	cost := map[action.Bucket]int{action.BucketIdentityProtection: 3, action.BucketDirectoryWrite: 2, action.BucketDirectoryRead: 4}
+	cost := map[action.Bucket]int{action.BucketDirectoryWrite: 2, action.BucketDirectoryRead: 4}
 	if diff := gocmp.Diff(cost, p.Cost); diff != "" {
 		t.Errorf("cost (-want +got):\n%s", diff)
 	}

@@ -69,7 +69,8 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 		t.Fatal(problems)
 	}
 	fixture := "-- acts.given --\nidentity: {}\nsignals: [{type: leakedCredentials}]\n" +
-		"-- acts.want --\nmatch: yes\nplan: act\nconfirm entra.user.confirm_compromised\nrevoke entra.user.disable\nreset entra.user.reset_password\n" +
+		"-- acts.want --\nmatch: yes\nplan: act\nreset entra.user.reset_password\nrevoke entra.user.disable\n" +
+		"confirm entra.user.confirm_compromised skipped: not called for: identity.cloud && (identity.synced || identity.guest) is false\n" +
 		"-- bad.given --\nidentity: {cluod: true}\n-- bad.want --\n-- lone.want --\n"
 	var got []string
 	for _, p := range lib.Test("leaked-credentials.txtar", []byte(fixture)) {
