@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -129,6 +130,37 @@ func TestDecodePublishedExamples(t *testing.T) {
 	if read < 2 {
 		t.Errorf("only %d examples were read", read)
 	}
+}
+
+func TestDecodeWorkload(t *testing.T) {
+	t.Parallel()
+	in := `{"id":"w1","riskEventType":"suspiciousSignins","riskLevel":"high","riskState":"atRisk","servicePrincipalId":"sp1","servicePrincipalDisplayName":"An app",
+		"appId":"app1","keyIds":["k1","k2"],"additionalInfo":"[{\"Key\":\"alertUrl\",\"Value\":null}]","lastUpdatedDateTime":"2026-11-03T02:00:00Z"}`
+	s, reason := entraid.DecodeWorkload("t", json.RawMessage(in))
+	if reason != "" {
+		t.Fatal(reason)
+	}
+	equal(t, signal.WorkloadDetection, s.Source)
+	equal(t, identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: "sp1", AppID: "app1", DisplayName: "An app"}, s.Subject)
+	equal(t, []signal.KV{{Key: "alertUrl", Value: json.RawMessage("null")}, {Key: "keyIds", Value: json.RawMessage(`["k1","k2"]`)}}, s.Info)
+	if known, _ := s.Known(); known.Cause != signal.CauseWorkload {
+		t.Errorf("cause = %s", known.Cause)
+	}
+	for _, bad := range []string{`[]`, `{"servicePrincipalId":"sp1"}`, `{"id":1}`} {
+		if _, reason := entraid.DecodeWorkload("t", json.RawMessage(bad)); reason == "" {
+			t.Errorf("%s was read", bad)
+		}
+	}
+}
+
+func FuzzDecodeWorkload(f *testing.F) {
+	f.Add([]byte(`{"id":"w1","keyIds":["k"],"servicePrincipalId":"s","additionalInfo":"[]"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, reason := entraid.DecodeWorkload("t", b)
+		if reason == "" && (s.ExternalID == "" || string(s.Raw) != string(b)) {
+			t.Errorf("read without an id or without its raw record: %q", b)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -136,6 +136,9 @@ func (d Directory) eligible(ctx context.Context, facts *connector.DirectoryFacts
 		if err = errors.Join(err, o.Err); err != nil {
 			return err
 		}
+		if o.Value.PrincipalID == "" {
+			return fault.Errorf(fault.Unavailable, "%s lists an assignment to nobody", q.Path)
+		}
 		holders := []member{{ID: o.Value.PrincipalID}}
 		if p := o.Value.Principal; p != nil && p.isGroup() {
 			if holders, err = d.members(ctx, graph.Path("groups", o.Value.PrincipalID, "transitiveMembers")); err != nil {
@@ -156,6 +159,9 @@ func (d Directory) members(ctx context.Context, path string) ([]member, error) {
 	for o, err := range graph.Objects[member](ctx, d.Graph, graph.Request{Path: path, Query: url.Values{"$select": {"id,accountEnabled"}}, Priority: graph.Low}, graph.Paging{}) {
 		if err = errors.Join(err, o.Err); err != nil {
 			return nil, err
+		}
+		if o.Value.ID == "" {
+			return nil, fault.Errorf(fault.Unavailable, "%s lists a member without an id", path)
 		}
 		if !o.Value.isGroup() {
 			out = append(out, o.Value)
