@@ -239,14 +239,18 @@ func (c *change) named(name, id string) {
 func (c *change) of(ref string) string { return cmp.Or(c.w.names[ref], ref) }
 
 // mayDetect says whether Microsoft would raise the detection: nothing that
-// needs a habit while a person is in learning mode, and no leaked credentials
-// of a synchronised account without password hash synchronisation.
+// needs a habit while a person is in learning mode, no leaked credentials of a
+// synchronised account without password hash synchronisation, and no user risk
+// of a guest, which belongs to the home tenant.
 func (c *change) mayDetect(u *person, e Event) error {
 	if r := c.w.risk.users[u.id]; r != nil && c.at.Before(r.learningUntil) && slices.Contains(needsLearning, e.RiskEventType) {
 		return fmt.Errorf("%s is in learning mode until %s: no %s is raised", u.upn, stamp(r.learningUntil), e.RiskEventType)
 	}
 	if e.RiskEventType == "leakedCredentials" && u.onPrem != nil && c.w.settings.NoPasswordHashSync {
 		return fmt.Errorf("%s is synchronised without its password hash: leaked credentials are not found", u.upn)
+	}
+	if u.guest() && cmp.Or(e.Activity, eventKinds[e.RiskEventType].activity, "user") == "user" {
+		return fmt.Errorf("%s is a guest: user risk belongs to the home tenant", u.upn)
 	}
 	if e.RiskLevel == levelNone {
 		return fmt.Errorf("a detection has a level")
@@ -350,8 +354,9 @@ func (c *change) applyRecalculate(e Event) error {
 }
 
 // applyRiskyUser sets a person's risk outright. To stay lawful, closing it
-// closes the detections too, opening it without any adds a generic one, and no
-// detection stays above the person's level.
+// closes the detections too, opening it without any adds a generic one (the
+// administrator's own when it is confirmed), and no detection stays above the
+// person's level.
 func (c *change) applyRiskyUser(e Event) error {
 	u, err := c.person(e.User)
 	if err != nil {
@@ -384,7 +389,10 @@ func (c *change) applyRiskyUser(e Event) error {
 			c.setDetection(d, d.state, d.detail)
 		}
 	}
-	if !open {
+	switch {
+	case e.RiskState == stateCompromised:
+		c.detect(u, "adminConfirmedUserCompromised", stateCompromised, levelHigh, detail, nil, nil)
+	case !open:
 		c.detect(u, "generic", stateAtRisk, level, "none", nil, nil)
 	}
 	c.setUser(r, e.RiskState, level, detail, []string{})

@@ -22,7 +22,7 @@ type Event struct {
 	// Of refers to an earlier Name, or gives an id.
 	Of string `json:"of,omitempty" yaml:"of,omitempty"`
 
-	// Transition is T1 … T24 of the risk life cycle; see the README of the lab.
+	// Transition is T1 … T24 of the risk life cycle, listed in transitions.go.
 	Transition string `json:"transition,omitempty" yaml:"transition,omitempty"`
 
 	RiskEventType  string            `json:"riskEventType,omitempty" yaml:"riskEventType,omitempty"`

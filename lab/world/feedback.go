@@ -42,7 +42,8 @@ func checkIDs(name string, ids []string) ([]string, error) {
 // UserFeedback is POST /identityProtection/riskyUsers/{verdict}: T15, T16 and
 // T11. At most 60 ids. The rows show isProcessing at once and change after
 // Delays.Feedback. Confirming a person who was never at risk lists them at
-// once. A deleted or unknown person in the list makes the whole call fail.
+// once. A deleted, unknown or external person in the list makes the whole call
+// fail.
 // Dismissing or clearing a person without open risk is accepted and does
 // nothing (not documented; decided here).
 func (w *World) UserFeedback(a Actor, v Verdict, userIDs []string) ([]Effect, error) {
@@ -61,6 +62,9 @@ func (w *World) userFeedback(now time.Time, a Actor, v Verdict, userIDs []string
 		u, ok := w.people.user(id)
 		if !ok || u.deleted {
 			return nil, refuse(404, "ResourceNotFound", "User '%s' does not exist in the tenant or has been deleted.", id)
+		}
+		if u.guest() {
+			return nil, refuse(404, "ResourceNotFound", "User '%s' is external: their risk belongs to the home tenant.", id)
 		}
 		users = append(users, u)
 	}
