@@ -384,8 +384,10 @@ func (r *Run) stop() []Effect {
 			switch {
 			case s.Adopted:
 				s.State, s.Reason = StepCancelled, r.Reason
+			case s.Withdrawn == s.Seen:
 			case s.ActionState == action.Requested || s.ActionState == action.Approved || s.ActionState == action.Held:
-				s.State, s.Reason = StepCancelled, r.Reason
+				// It is cancelled when its row says so: it may have left meanwhile.
+				s.Withdrawn = s.Seen
 				effects = append(effects, WithdrawAction{s.ID, s.Action, r.Reason})
 			}
 		}

@@ -163,8 +163,8 @@ func (d *Driver) Withdraw(tx Tx, t identity.Tenant, c casefile.ID, by access.Act
 		if err != nil {
 			return fmt.Errorf("withdraw run %s: %w", r.ID, err)
 		}
-		// What its rows say comes first, but for the clock: nothing new may start.
-		if _, err := d.move(tx, r, nil, append(events[1:], Withdrawn{by, reason})); err != nil {
+		// It ends before it sees what its rows say: nothing new may start.
+		if _, err := d.move(tx, r, nil, append([]Event{Withdrawn{by, reason}}, events...)); err != nil {
 			return fmt.Errorf("withdraw run %s: %w", r.ID, err)
 		}
 	}

@@ -144,14 +144,16 @@ func (d *Driver) move(tx Tx, r Run, in *playbook.Input, events []Event) (Run, er
 		if err != nil {
 			return Run{}, err
 		}
-		r, events = next, events[1:]
+		r = next
+		var follow []Event
 		for _, e := range effects {
 			more, err := d.perform(tx, &r, in, e)
 			if err != nil {
 				return Run{}, fmt.Errorf("run %s: %w", r.ID, err)
 			}
-			events = append(events, more...)
+			follow = append(follow, more...)
 		}
+		events = append(follow, events[1:]...)
 	}
 	if reflect.DeepEqual(before, r) {
 		return r, nil

@@ -63,10 +63,13 @@ func standing(c casefile.Case, runs []Run) (casefile.Status, string) {
 		return casefile.Waiting, live[0].Reason
 	}
 	ended = newest(ended, func(r Run) string {
-		if r.Playbook.ID == UndoPlaybook {
-			return string(r.ID)
+		group := r.Playbook.ID
+		for _, s := range r.Steps {
+			if s.UndoOf != "" {
+				group += " " + string(s.UndoOf) // undo runs of other actions are another matter
+			}
 		}
-		return r.Playbook.ID
+		return group
 	})
 	var contained *Run
 	undone := ""
@@ -83,7 +86,7 @@ func standing(c casefile.Case, runs []Run) (casefile.Status, string) {
 	for _, r := range slices.Backward(ended) {
 		switch r.State {
 		case HeldState, Failed, Refused, Expired:
-			if contained == nil || r.EndedAt.After(contained.StartedAt) {
+			if contained == nil || !contained.StartedAt.After(r.EndedAt) {
 				return casefile.Waiting, fmt.Sprintf("%s: %s", r.State, r.Reason)
 			}
 		case Rejected:

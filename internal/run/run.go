@@ -75,6 +75,8 @@ type StepRun struct {
 	// what it said.
 	Seen        int64        `json:"seen,omitempty"`
 	ActionState action.State `json:"actionState,omitempty"`
+	// Withdrawn is the version of the action's row at which it was asked to go.
+	Withdrawn int64 `json:"withdrawn,omitempty"`
 	// Adopted says that the action belongs to another run that asked for the same
 	// effect: it acts once for both, and only its own run may withdraw it.
 	Adopted bool `json:"adopted,omitempty"`
