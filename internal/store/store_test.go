@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,7 +35,18 @@ func opened(t testing.TB, dsn string, o store.Options) *store.DB {
 // dialects are the databases every test of behaviour runs on.
 var dialects = map[string]func(testing.TB) string{
 	"SQLite":     func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "cordon.db") },
-	"PostgreSQL": pgtest.New,
+	"PostgreSQL": postgres,
+}
+
+// postgres returns a database with the tables in it.
+func postgres(t testing.TB) string {
+	return pgtest.Prepared(t, func(dsn string) error {
+		db, err := store.Open(context.Background(), dsn, store.Options{})
+		if err != nil {
+			return err
+		}
+		return db.Close()
+	})
 }
 
 func ports(db *store.DB) storetest.Ports {

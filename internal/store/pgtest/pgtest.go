@@ -32,8 +32,11 @@ type server struct {
 	base   *url.URL // of a database that exists
 	err    error    // why there is none
 	absent bool     // err says that no PostgreSQL is installed
-	stop   func()
+	stop   func()   // of a scratch server; nil for one that is not ours
 	count  atomic.Int64
+
+	mu       sync.Mutex
+	template string // the database that Prepared copies; empty: none yet
 }
 
 // shared is the one server of this test binary.
@@ -47,16 +50,50 @@ var started atomic.Bool
 func Run(m *testing.M) int {
 	code := m.Run()
 	if started.Load() {
-		if s := shared(); s.stop != nil {
+		s := shared()
+		switch {
+		case s.stop != nil:
 			s.stop()
+		case s.template != "":
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			if err := s.do(ctx, "DROP DATABASE IF EXISTS "+s.template+" WITH (FORCE)"); err != nil {
+				fmt.Fprintln(os.Stderr, "pgtest: drop the template:", err)
+			}
 		}
 	}
 	return code
 }
 
-// New returns the URL of a fresh, empty database, which is dropped when the test
-// ends.
+// New returns the URL of a fresh, empty database of the test's own.
 func New(t testing.TB) string {
+	t.Helper()
+	return find(t).create(t, "")
+}
+
+// Prepared is New with what prepare did to another database in it. prepare is
+// called once for each test binary, and must be the same each time; copying is
+// several times faster than preparing.
+func Prepared(t testing.TB, prepare func(dsn string) error) string {
+	t.Helper()
+	s := find(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.template == "" {
+		name := fmt.Sprintf("cordon_test_%d_template", os.Getpid())
+		if err := s.do(t.Context(), "CREATE DATABASE "+name); err != nil {
+			t.Fatalf("pgtest: create database: %v", err)
+		}
+		if err := prepare(s.url(name)); err != nil {
+			t.Fatalf("pgtest: prepare: %v", err)
+		}
+		s.template = name
+	}
+	return s.create(t, s.template)
+}
+
+// find returns the server or ends the test.
+func find(t testing.TB) *server {
 	t.Helper()
 	if os.Getenv("CORDON_TEST_POSTGRES") == "skip" {
 		t.Skip("CORDON_TEST_POSTGRES is skip")
@@ -69,17 +106,37 @@ func New(t testing.TB) string {
 	case s.err != nil:
 		t.Fatalf("pgtest: %v", s.err)
 	}
+	return s
+}
+
+// create makes a database, a copy of the template when one is named. It is
+// dropped when the test ends, unless the whole server goes anyway.
+func (s *server) create(t testing.TB, template string) string {
+	t.Helper()
 	name := fmt.Sprintf("cordon_test_%d_%d", os.Getpid(), s.count.Add(1))
-	if err := s.do(t.Context(), "CREATE DATABASE "+name); err != nil {
+	q := "CREATE DATABASE " + name
+	if template != "" {
+		q += " TEMPLATE " + template
+	}
+	if err := s.do(t.Context(), q); err != nil {
 		t.Fatalf("pgtest: create database: %v", err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := s.do(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-			t.Errorf("pgtest: drop database: %v", err)
-		}
-	})
+	if s.stop == nil {
+		t.Cleanup(func() { s.drop(t, name) })
+	}
+	return s.url(name)
+}
+
+func (s *server) drop(t testing.TB, name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.do(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+		t.Errorf("pgtest: drop database: %v", err)
+	}
+}
+
+// url returns the URL of a database.
+func (s *server) url(name string) string {
 	u := *s.base
 	u.Path = "/" + name
 	return u.String()
