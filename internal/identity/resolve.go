@@ -206,7 +206,8 @@ func (r *Ref) fill(from Ref) bool {
 
 // WithFacts returns i with the facts of the account that ref names, and whether
 // that changed anything; the account is learnt when it is new. Names given with
-// facts replace older ones, because the directory is their authority. Give it
+// facts replace older ones, because the directory is their authority; those given
+// with older facts do not. Give it
 // Resolution.Ref, so that nothing of another identity is learnt.
 func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) (Identity, bool) {
 	before := i
@@ -217,7 +218,10 @@ func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) (Identity, bool) {
 		if !sharesKey(a.Ref, ref) || (ref.Provider != "" && a.Provider != ref.Provider) {
 			continue
 		}
-		a.Facts = a.Facts.Merge(f)
+		newer := !f.AsOf.Before(a.Facts.AsOf)
+		if a.Facts = a.Facts.Merge(f); !newer {
+			continue
+		}
 		for _, s := range []struct {
 			to *string
 			v  string
