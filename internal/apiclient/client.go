@@ -150,8 +150,8 @@ func (c *Client) problem(what string, res *http.Response, b []byte) error {
 	switch {
 	case name == "unauthenticated":
 		text += ": the token is not one that " + c.base.Host + " knows"
-	case !ok:
-		return fmt.Errorf("%s: %s", c.base.Host, text)
+	case !ok: // a mistake of the server's: its log has the cause
+		return fault.Errorf(fault.Unavailable, "%s: %s (status %d)", c.base.Host, text, res.StatusCode)
 	}
 	if kind == fault.Unavailable {
 		if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {

@@ -1,6 +1,7 @@
 package apiclient
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -136,9 +137,9 @@ func (c *Client) Identity(ctx context.Context, id identity.ID) (desk.IdentityVie
 	return get[desk.IdentityView](ctx, c, at("identities", string(id)), nil)
 }
 
-// Signal returns one signal with its raw record.
+// Signal returns one signal with its raw record; an empty tenant or source is any.
 func (c *Client) Signal(ctx context.Context, k signal.Key) (signal.Signal, error) {
-	return get[signal.Signal](ctx, c, at("signals", string(k.Tenant), string(k.Source), k.ExternalID), nil)
+	return get[signal.Signal](ctx, c, at("signals", cmp.Or(string(k.Tenant), "-"), cmp.Or(string(k.Source), "-"), k.ExternalID), nil)
 }
 
 // Run returns one run, step by step.

@@ -38,6 +38,11 @@ type Options struct {
 	// Speed multiplies the published limits that the budget counts with; only a
 	// simulated tenant has other limits than Graph's. 0 means 1.
 	Speed float64
+	// Lease is how long a process that went silent keeps a tenant before another
+	// takes it over; all processes on a store use the same. 0 means 10 seconds.
+	Lease time.Duration
+	// Operators are known beside those of the configuration.
+	Operators []desk.Known
 	// Reload is asked for a new configuration when the process is told to reload;
 	// nil: it cannot be reloaded.
 	Reload func() (config.Config, error)
@@ -128,7 +133,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.operators, err = desk.NewOperators(known, o.Now); err != nil {
+	if a.operators, err = desk.NewOperators(append(known, o.Operators...), o.Now); err != nil {
 		return nil, err
 	}
 
@@ -162,7 +167,10 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 func (a *App) Close() error {
 	var errs []error
 	if a.listener != nil {
-		errs = append(errs, a.listener.Close())
+		// A server that was shut down has closed it already.
+		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
@@ -294,7 +302,7 @@ func (a *App) reload() (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, a.operators.Replace(known)
+	return s, a.operators.Replace(append(known, a.opts.Operators...))
 }
 
 // needsRestart refuses changes that cannot take hold in a running process,

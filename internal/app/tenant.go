@@ -4,12 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io/fs"
 	"net"
-	"os"
-	"strings"
 
-	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
@@ -17,9 +13,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
-	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
-	"github.com/seed-f47efad2/cordon/playbooks"
 )
 
 // A tenant is one Entra tenant at work.
@@ -47,7 +41,7 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	budget := dispatch.NewBudget(dispatch.BudgetOptions{Now: a.opts.Now, Reserve: c.Limits.Reserve, Speed: a.opts.Speed})
 	d, err := dispatch.New(key, a.db.Dispatch(), catalogue, dispatch.Options{
 		Settings: func() dispatch.Settings { return a.dispatchSettings(key) },
-		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now,
+		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now, LeaseTTL: a.opts.Lease,
 		Changed: func(t identity.Tenant, id run.ID) { a.runs.add(run.Key{Tenant: t, ID: id}) },
 	})
 	if err != nil {
@@ -76,30 +70,6 @@ func (a *App) lookup(t identity.Tenant) connector.Lookup {
 		}
 	}
 	return nil
-}
-
-// Playbooks loads the playbooks a configuration names, or the shipped ones. All
-// mistakes of all files come back together.
-func Playbooks(c config.Config, specs *action.Catalogue) (*playbook.Library, error) {
-	folders := []fs.FS{playbooks.FS}
-	if len(c.Playbooks) > 0 {
-		folders = nil
-		for _, p := range c.Playbooks {
-			if info, err := os.Stat(p); err != nil || !info.IsDir() {
-				return nil, fault.Errorf(fault.Invalid, "configuration: playbooks: %s is not a folder", p)
-			}
-			folders = append(folders, os.DirFS(p))
-		}
-	}
-	library, problems := playbook.Load(union(folders), specs)
-	if len(problems) > 0 {
-		lines := make([]string, len(problems))
-		for n, p := range problems {
-			lines[n] = p.Error()
-		}
-		return nil, fault.Errorf(fault.Invalid, "playbooks:\n%s", strings.Join(lines, "\n"))
-	}
-	return library, nil
 }
 
 // listen binds the address, with TLS when a certificate is given. The

@@ -18,9 +18,7 @@ import (
 )
 
 func newAudit(e Env) *cobra.Command {
-	c := &cobra.Command{Use: "audit", Short: "The trail: verify it, export it, make its key"}
-	c.AddCommand(newAuditVerify(e), newAuditExport(e), newAuditKeygen(e))
-	return c
+	return group("audit", "The trail: verify it, export it, make its key", newAuditVerify(e), newAuditExport(e), newAuditKeygen(e))
 }
 
 func newAuditKeygen(e Env) *cobra.Command {
@@ -86,7 +84,7 @@ func openLog(ctx context.Context, e Env, path string) (audit.Store, func(), erro
 	}
 	db, err := store.Open(ctx, cfg.Store, store.Options{Log: logger(e, cfg.Log)})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, inUse(err)
 	}
 	return db.Audit(), func() { _ = db.Close() }, nil // opened for reading: nothing is lost
 }

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -54,9 +55,45 @@ func Main(ctx context.Context, e Env) int {
 	}
 	var said *notSo
 	if !errors.As(err, &said) || said.text != "" {
-		fmt.Fprintf(e.Stderr, "cordon: %v\n", err)
+		for n, line := range strings.Split(err.Error(), "\n") {
+			if n == 0 {
+				line = "cordon: " + line
+			}
+			fmt.Fprintln(e.Stderr, clean(line))
+		}
 	}
 	return codeOf(err)
+}
+
+// group is a command that has only commands below it. Without one of them it
+// shows its help; a word that is none of them is wrong use.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short}
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		var names []string
+		for _, b := range below {
+			names = append(names, b.Name())
+		}
+		return fault.Errorf(fault.Invalid, "%s has no command %q; there are: %s", c.CommandPath(), args[0], strings.Join(names, ", "))
+	}
+	c.AddCommand(below...)
+	return c
+}
+
+// exactly takes the named arguments, no more and no fewer.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fault.Errorf(fault.Invalid, "%s: %s is missing; see %s --help", c.CommandPath(), names[len(args)], c.CommandPath())
+		case len(args) > len(names):
+			return fault.Errorf(fault.Invalid, "%s takes %s and nothing more, not %q", c.CommandPath(), strings.Join(names, " "), args[len(names)])
+		}
+		return nil
+	}
 }
 
 // Run is Main for the process itself: it stops on SIGINT and SIGTERM.
@@ -179,7 +216,7 @@ func clean(s string) string {
 		switch {
 		case r < ' ' || r >= 0x7f && r < 0xa0:
 			return '\ufffd'
-		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0x2028, r == 0x2029:
+		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp):
 			return '\ufffd'
 		}
 		return r

@@ -50,7 +50,7 @@ counted, kept, and written to --rejects with the reason; it stops nothing.
 		// Nothing is contacted: facts of accounts come when the service runs.
 		a, err := app.Offline(cmd.Context(), app.Options{Config: cfg, Version: version, Log: logger(e, cfg.Log)})
 		if err != nil {
-			return err
+			return inUse(err)
 		}
 		defer func() { _ = a.Close() }() // the counts are committed; nothing else is open
 		total, err := ingestFiles(cmd.Context(), e, a, t, files, reject)

@@ -142,9 +142,7 @@ func (l *lab) protected() (ids []string, why []string) {
 }
 
 func newLab(e Env) *cobra.Command {
-	c := &cobra.Command{Use: "lab", Short: "The simulated world, to try Cordon on"}
-	c.AddCommand(newLabGraph(e))
-	return c
+	return group("lab", "The simulated world, to try Cordon on", newLabGraph(e))
 }
 
 func newLabGraph(e Env) *cobra.Command {

@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-f47efad2/cordon/internal/app"
 	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/fault"
 )
 
 func newServe(e Env) *cobra.Command {
@@ -22,18 +24,22 @@ is refused and the old one stays in force.`,
 	}
 	path := configFlag(c)
 	speed := c.Flags().Float64("speed", 1, "multiply the published limits: only for a simulated tenant that runs at the same speed")
+	lease := c.Flags().Duration("lease", 10*time.Second, "how long a process that went silent keeps a tenant before another takes it over; the same for all processes on a store")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(e, *path)
 		if err != nil {
 			return err
 		}
+		if *lease < time.Second || *lease > time.Minute {
+			return fault.Errorf(fault.Invalid, "--lease %v is not between 1s and 1m", *lease)
+		}
 		log := logger(e, cfg.Log)
 		a, err := app.New(cmd.Context(), app.Options{
-			Config: cfg, Version: version, Log: log, Speed: *speed,
+			Config: cfg, Version: version, Log: log, Speed: *speed, Lease: *lease,
 			Reload: func() (config.Config, error) { return loadConfig(e, *path) },
 		})
 		if err != nil {
-			return err
+			return inUse(err)
 		}
 		hup := make(chan os.Signal, 1)
 		signal.Notify(hup, syscall.SIGHUP)

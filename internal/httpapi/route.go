@@ -197,11 +197,18 @@ func (s *server) views() {
 		})
 	register(s, access.Read, get("show-signal", "/signals/{tenant}/{source}/{id}", "One signal with its raw record"),
 		func(ctx context.Context, op access.Operator, in *struct {
-			Tenant string `path:"tenant" maxLength:"100"`
-			Source string `path:"source" maxLength:"100"`
+			Tenant string `path:"tenant" maxLength:"100" doc:"- is any."`
+			Source string `path:"source" maxLength:"100" doc:"- is any."`
 			ID     string `path:"id" maxLength:"500"`
 		}) (*body[signal.Signal], error) {
-			return answer(s.desk.Signal(ctx, op, signal.Key{Tenant: identity.Tenant(in.Tenant), Source: signal.Source(in.Source), ExternalID: in.ID}))
+			k := signal.Key{Tenant: identity.Tenant(in.Tenant), Source: signal.Source(in.Source), ExternalID: in.ID}
+			if k.Tenant == "-" {
+				k.Tenant = ""
+			}
+			if k.Source == "-" {
+				k.Source = ""
+			}
+			return answer(s.desk.Signal(ctx, op, k))
 		})
 	register(s, access.Read, get("show-run", "/runs/{id}", "One run: its plan, step by step"),
 		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.RunView], error) {

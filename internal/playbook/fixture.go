@@ -35,7 +35,7 @@ func (l *Library) Test(file string, fixture []byte) []Problem {
 	id := strings.TrimSuffix(path.Base(file), path.Ext(file))
 	t := tester{file: file, id: id, lib: l, lines: map[string]int{}}
 	files := map[string]string{}
-	var own []source
+	var own []File
 	for _, f := range arc {
 		if _, twice := files[f.name]; twice {
 			t.problems = append(t.problems, Problem{File: file, Line: f.line, Text: fmt.Sprintf("the file %s is there twice", f.name)})
@@ -43,7 +43,7 @@ func (l *Library) Test(file string, fixture []byte) []Problem {
 		}
 		files[f.name], t.lines[f.name] = f.data, f.line
 		if path.Ext(f.name) == ".yaml" {
-			own = append(own, source{f.name, []byte(f.data)})
+			own = append(own, File{f.name, []byte(f.data)})
 		}
 	}
 	if len(own) > 0 {

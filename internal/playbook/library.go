@@ -45,7 +45,7 @@ type Library struct {
 // all files at once, sorted by place, and then no library: nothing is
 // half-applied. No file at all makes an empty library.
 func Load(fsys fs.FS, cat *action.Catalogue) (*Library, []Problem) {
-	var files []source
+	var files []File
 	var problems []Problem
 	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error { // every error becomes a problem
 		if err == nil && (d.IsDir() || path.Ext(name) != ".yaml" && path.Ext(name) != ".yml") {
@@ -59,23 +59,29 @@ func Load(fsys fs.FS, cat *action.Catalogue) (*Library, []Problem) {
 			problems = append(problems, Problem{File: name, Text: err.Error()})
 			return nil
 		}
-		files = append(files, source{name, text})
+		files = append(files, File{name, text})
 		return nil
 	})
-	l, more := build(files, cat)
+	l, more := New(files, cat)
 	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, sortProblems(problems)
 	}
 	return l, nil
 }
 
-// A source is the text of one playbook.
-type source struct {
-	name string
-	text []byte
+// A File is the text of one playbook. Name stands in messages.
+type File struct {
+	Name string
+	Text []byte
 }
 
-func build(files []source, cat *action.Catalogue) (*Library, []Problem) {
+// New is Load for files that have been read.
+func New(files []File, cat *action.Catalogue) (*Library, []Problem) {
+	l, problems := build(files, cat)
+	return l, sortProblems(problems)
+}
+
+func build(files []File, cat *action.Catalogue) (*Library, []Problem) {
 	lang, err := newLanguage()
 	if err != nil {
 		return nil, []Problem{{File: ".", Text: err.Error()}}
@@ -83,13 +89,13 @@ func build(files []source, cat *action.Catalogue) (*Library, []Problem) {
 	l := &Library{byID: map[string]*Playbook{}, cat: cat, catalogue: cat.Version()}
 	var problems []Problem
 	for _, f := range files {
-		p, found := parse(f.name, f.text, cat, lang)
+		p, found := parse(f.Name, f.Text, cat, lang)
 		problems = append(problems, found...)
 		if p == nil {
 			continue
 		}
 		if first, taken := l.byID[p.Ref.ID]; taken {
-			problems = append(problems, Problem{File: f.name, Text: fmt.Sprintf("the id %s is taken by %s", p.Ref.ID, first.File)})
+			problems = append(problems, Problem{File: f.Name, Text: fmt.Sprintf("the id %s is taken by %s", p.Ref.ID, first.File)})
 			continue
 		}
 		l.byID[p.Ref.ID] = p

@@ -120,7 +120,7 @@ func TestTheDocumentedPlaybookIsOne(t *testing.T) {
 	if !ok {
 		t.Fatal("the first block is not YAML")
 	}
-	lib, problems := build([]source{{"leaked-credentials.yaml", []byte(text)}}, catalogue(t, nil))
+	lib, problems := build([]File{{"leaked-credentials.yaml", []byte(text)}}, catalogue(t, nil))
 	if problems != nil {
 		t.Fatal(problems)
 	}
