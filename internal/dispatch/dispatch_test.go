@@ -424,6 +424,84 @@ func TestFrozenOwnerDoesNotSend(t *testing.T) {
 	})
 }
 
+// What an old owner says late of its attempt does not touch the attempt of the
+// new one.
+func TestLateOutcomeOfAnOldOwner(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.mishap = func(write) mishap { return hang }
+		a := h.ask(person(1), disable)
+		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
+		<-time.After(time.Second)
+		second := h.start()
+		<-time.After(15 * time.Second) // the first woke up while the second's request was under way
+		if a = h.action(a); a.State != action.Running || a.Attempt != 2 || a.Fence != 2 {
+			t.Errorf("%s, attempt %d, fence %d; want the second owner's request under way", a.State, a.Attempt, a.Fence)
+		}
+		late := 0
+		for _, e := range h.store.Trail() {
+			if e.Kind == audit.ActionOutcome && e.Data["late"] == true {
+				late++
+			}
+		}
+		if late != 1 {
+			t.Errorf("%d late answers in the trail, want 1", late)
+		}
+		h.settle(a, action.Verified)
+		h.end(first, second)
+	})
+}
+
+// An old owner that was slow, not dead, says that it did not send: the new owner,
+// which was waiting for that outcome, goes on.
+func TestOutcomeWrittenBehindOurBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		began := time.Now()
+		h.dir.unread = func() bool { d := time.Since(began); return 5*time.Second < d && d < 20*time.Second }
+		a := h.ask(person(1), disable)
+		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
+		<-time.After(time.Second)
+		second := h.start()
+		a = h.settle(a, action.Verified)
+		if d := a.VerifiedAt.Sub(began); d > 30*time.Second {
+			t.Errorf("it took %v", d)
+		}
+		h.end(first, second)
+	})
+}
+
+// One target that the directory never takes does not hold up the others of its
+// list: what was put off again and again goes alone.
+func TestBadTargetGoesAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var bad action.ID
+		h.dir.mishap = func(w write) mishap {
+			if w.action == bad {
+				return busy
+			}
+			return fine
+		}
+		var all []action.Action
+		for n := range 5 {
+			all = append(all, h.ask(person(n), confirm))
+		}
+		bad = all[0].ID // the first of each list it is in
+		p := h.start()
+		for _, a := range all[1:] {
+			h.settle(a, action.Verified)
+		}
+		if a := h.action(all[0]); a.State.Final() {
+			t.Errorf("the bad one is %s", a.State)
+		}
+		h.end(p)
+	})
+}
+
 func TestPrivilegedGoFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -35,6 +35,7 @@ type session struct {
 	open     map[string]map[action.ID]bool // by account: actions that others wait for; see note
 	slots    map[action.Bucket]int         // sets being sent, by what they count against
 	reading  map[action.Bucket]int         // sets being read back
+	checked  time.Time                     // when open was last compared with the rows
 	stopped  bool                          // the gate met the global stop
 	told     string                        // the trouble that was logged last
 }
@@ -187,11 +188,43 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, st := range s.gather(ready) {
+	sets, blockers := s.gather(ready)
+	for _, st := range sets {
 		s.wg.Go(func() {
-			runs := s.act(ctx, st)
-			s.finish(st, s.slots, st.spec.Bucket, runs)
+			changed := s.act(ctx, st)
+			s.finish(st, s.slots, st.spec.Bucket, changed)
 		})
+	}
+	return s.recheck(ctx, blockers, now)
+}
+
+// recheck looks up what became of the actions that others wait for, at most once
+// a tick: an earlier owner that was slow, not dead, may have written their
+// outcomes behind our back.
+func (s *session) recheck(ctx context.Context, blockers []action.Action, now time.Time) error {
+	if len(blockers) == 0 || now.Sub(s.checked) < s.o.Tick {
+		return nil
+	}
+	s.checked = now
+	var rows []action.Action
+	err := s.writes.do(ctx, func(tx Tx) error {
+		rows = rows[:0]
+		for _, b := range blockers {
+			a, err := tx.Action(s.tenant, b.ID)
+			if errors.Is(err, fault.NotFound) {
+				a = b // with no state: it blocks nobody
+			} else if err != nil {
+				return err
+			}
+			rows = append(rows, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range rows {
+		s.note(a)
 	}
 	return nil
 }
@@ -226,11 +259,11 @@ func (s *session) width(b action.Bucket) int {
 }
 
 // gather makes sets of the ready actions, in their order, as far as there are
-// slots, and marks them as under way.
-func (s *session) gather(ready []action.Action) []*set {
+// slots, and marks them as under way. blockers are actions that some of them wait
+// for and that nobody here works on: only their id and account are told.
+func (s *session) gather(ready []action.Action) (sets []*set, blockers []action.Action) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var sets []*set
 	filling := map[string]*set{}
 	for _, a := range ready {
 		key := accountKey(a)
@@ -240,12 +273,17 @@ func (s *session) gather(ready []action.Action) []*set {
 		}
 		spec := t.Spec()
 		if s.waits(key, spec) {
+			for id := range s.open[key] {
+				if !s.inflight[id] {
+					blockers = append(blockers, action.Action{ID: id, Account: a.Account})
+				}
+			}
 			continue
 		}
 		params, _ := json.Marshal(a.Params) // strings, numbers and booleans: cannot fail
 		kind := string(a.Name) + " " + string(params)
 		st := filling[kind]
-		if st == nil {
+		if st == nil || batchFor(spec, a) == 1 {
 			if s.slots[spec.Bucket] >= s.width(spec.Bucket) {
 				continue
 			}
@@ -257,11 +295,20 @@ func (s *session) gather(ready []action.Action) []*set {
 		st.actions = append(st.actions, a)
 		s.inflight[a.ID] = true
 		s.occupy(key, a.ID, true)
-		if len(st.actions) >= max(1, spec.Batch) {
+		if len(st.actions) >= batchFor(spec, a) {
 			delete(filling, kind)
 		}
 	}
-	return sets
+	return sets, blockers
+}
+
+// batchFor is how many targets a request with a may carry. What was put off again
+// and again goes alone: one bad target must not hold up the others for ever.
+func batchFor(spec action.Spec, a action.Action) int {
+	if a.Attempt >= 3 {
+		return 1
+	}
+	return max(1, spec.Batch)
 }
 
 // startReads reads back what is due, in lists as large as the type can read.
@@ -298,8 +345,8 @@ func (s *session) startReads(ctx context.Context, due []action.Action) {
 	s.mu.Unlock()
 	for _, st := range sets {
 		s.wg.Go(func() {
-			runs := s.readBack(ctx, st)
-			s.finish(st, s.reading, readBucket(st.spec), runs)
+			changed := s.readBack(ctx, st)
+			s.finish(st, s.reading, readBucket(st.spec), changed)
 		})
 	}
 }
