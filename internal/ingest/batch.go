@@ -108,6 +108,7 @@ func (b *batch) resolve(ref identity.Ref, from string) (res identity.Resolution,
 		if res.Identity, err = b.tx.PutIdentity(res.Identity); err != nil {
 			return res, false, err
 		}
+		b.touch(res.Identity.ID) // its name may be better now
 	}
 	if res.NewConflict {
 		err = b.tx.Audit(audit.Entry{
@@ -253,6 +254,16 @@ func (b *batch) follow(id identity.ID, t *touch) error {
 	c, open, err := b.tx.OpenCase(b.tenant, id)
 	if err != nil || !open {
 		return err
+	}
+	i, err := b.tx.Identity(b.tenant, id)
+	if err != nil {
+		return err
+	}
+	if c.Name != i.Name {
+		c.Name = i.Name
+		if _, err := b.tx.PutCase(c); err != nil {
+			return err
+		}
 	}
 	if t.facts {
 		again, err := b.p.Runs.Again(b.tx, b.tenant, c.ID)
