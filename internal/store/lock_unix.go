@@ -50,5 +50,8 @@ func (l *fileLock) unlock() error {
 	if l == nil {
 		return nil
 	}
-	return l.f.Close()
+	if err := l.f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -110,7 +110,8 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	return &DB{d: d, opts: o, idGen: ulid.Monotonic(o.Entropy, 0)}, nil
 }
 
-// Close releases the store. Bells must have been stopped.
+// Close releases the store; closing twice is harmless. Bells must have been
+// stopped.
 func (db *DB) Close() error { return db.d.close() }
 
 // Dialect returns "sqlite" or "postgres".
