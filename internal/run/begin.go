@@ -54,7 +54,7 @@ func (d *Driver) Begin(tx Tx, s Start) (Run, bool, error) {
 	}
 	r, err := tx.PutRun(Run{
 		Tenant: in.Tenant, ID: ID(tx.NewID("run")), Case: s.Case, Identity: in.Identity.ID, Playbook: m.Ref, OnceKey: m.OnceKey, Window: m.Window,
-		AskedBy: s.AskedBy, Trigger: s.Trigger, Why: s.Why, State: Settling, StartedAt: now, DueAt: now.Add(m.Settle),
+		AskedBy: s.AskedBy, Trigger: s.Trigger, On: in.On, Why: s.Why, State: Settling, StartedAt: now, DueAt: now.Add(m.Settle),
 	})
 	if err != nil {
 		return fail(err)
@@ -76,10 +76,12 @@ func (d *Driver) Begin(tx Tx, s Start) (Run, bool, error) {
 }
 
 // stands reports whether an earlier run with the same once_per key makes another
-// superfluous. One that only observed, or whose whole plan was held for a reason
-// that is gone, does not.
+// superfluous. One that only observed, that never came to a plan, or whose whole
+// plan was held for a reason that is gone, does not.
 func (d *Driver) stands(old Run, m playbook.Match, in playbook.Input) bool {
 	switch {
+	case old.State == Cancelled && old.Plan == nil:
+		return false // what it waited for did not come true: nothing was planned
 	case old.State == Observed:
 		return d.Mode(old.Tenant) == playbook.Observe || m.Mode == playbook.Observe
 	case old.State == HeldState && old.Plan != nil && old.Plan.Held != "":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
@@ -202,6 +203,10 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 			return nil, err
 		}
 		in = &read
+		if r.DueAt.After(r.StartedAt) && !d.holds(*r, read) {
+			reason := fmt.Sprintf("after waiting %s the trigger of %s does not hold any more", r.DueAt.Sub(r.StartedAt), r.Playbook.ID)
+			return []Event{Withdrawn{By: access.BySystem("run"), Reason: reason}}, nil
+		}
 	}
 	p, err := d.Planner.Plan(r.Playbook, *in)
 	if errors.Is(err, fault.Conflict) {
@@ -215,6 +220,15 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 	r.Playbook = p.Playbook
 	return []Event{Planned{p, d.Mode(r.Tenant) == playbook.Observe}}, d.note(tx, *r, audit.RunPlanned, fmt.Sprintf("%s planned for %s", r.Playbook.ID, p.Name), map[string]any{
 		"planHash": p.Hash, "steps": len(p.Steps), "score": p.Score, "level": p.Level,
+	})
+}
+
+// holds reports whether the trigger that began a settling run still holds: it
+// waited for sibling signals, and they may have shown that another playbook's
+// remedy fits.
+func (d *Driver) holds(r Run, in playbook.Input) bool {
+	return slices.ContainsFunc(d.Planner.Match(in), func(m playbook.Match) bool {
+		return m.Ref.ID == r.Playbook.ID && (m.Err != nil || m.OnceKey == r.OnceKey)
 	})
 }
 

@@ -315,7 +315,9 @@ func TestSettling(t *testing.T) {
 		seen = len(in.Signals)
 		return runtest.Steps(runtest.Disable)(in)
 	}
-	r, _ := h.begin(playbook.Match{Ref: playbook.Ref{ID: "contain"}, OnceKey: "k", Window: time.Hour, Settle: time.Minute})
+	m := playbook.Match{Ref: playbook.Ref{ID: "contain"}, OnceKey: "k", Window: time.Hour, Settle: time.Minute}
+	h.planner.Matches = []runtest.Rule{{On: playbook.OnManual, Match: m}}
+	r, _ := h.begin(m)
 	if r.State != run.Settling || seen != -1 {
 		t.Fatalf("%s, planned %v", r.State, seen != -1)
 	}
@@ -334,6 +336,26 @@ func TestSettling(t *testing.T) {
 	h.want(r.ID, run.Acting)
 	if seen != 1 {
 		t.Errorf("the plan saw %d signals, want the sibling", seen)
+	}
+}
+
+// Siblings that come while a run settles may show that another playbook's remedy
+// fits: then nothing is planned, and the same key may start a run again.
+func TestSettlingEndsWhenTheTriggerDoesNotHold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["contain"] = runtest.Steps(runtest.Disable)
+	m := playbook.Match{Ref: playbook.Ref{ID: "contain"}, OnceKey: "k", Window: time.Hour, Settle: time.Minute}
+	r, _ := h.begin(m)
+	h.planner.Matches = nil
+	h.clock.Add(time.Minute)
+	h.reconcile()
+	h.want(r.ID, run.Cancelled)
+	if got := h.run(r.ID); got.Plan != nil || !strings.Contains(got.Reason, "does not hold any more") {
+		t.Errorf("plan %v, reason %q", got.Plan, got.Reason)
+	}
+	if _, begun := h.begin(m); !begun {
+		t.Error("the key is taken by a run that never came to a plan")
 	}
 }
 

@@ -86,10 +86,13 @@ func (d *Driver) again(tx Tx, r Run) (playbook.Input, error) {
 	if err != nil {
 		return in, err
 	}
-	in.On = []string{playbook.OnManual}
+	in.On = r.On
+	if len(in.On) == 0 {
+		in.On = []string{playbook.OnManual}
+	}
 	for n := range in.Signals {
 		if r.Trigger != "" && in.Signals[n].ExternalID == r.Trigger {
-			in.Trigger, in.On = &in.Signals[n], []string{playbook.OnSignal}
+			in.Trigger = &in.Signals[n]
 		}
 	}
 	return in, nil

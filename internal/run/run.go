@@ -104,6 +104,7 @@ type Run struct {
 	Window   time.Duration   `json:"window,omitempty"`  // once_per: inside it an effect that is under way or proven is not repeated
 	AskedBy  access.Actor    `json:"askedBy"`
 	Trigger  string          `json:"trigger,omitempty"` // the signal's ExternalID
+	On       []string        `json:"on,omitempty"`      // what had happened when it matched
 	Why      string          `json:"why,omitempty"`     // what a person gave as the reason
 
 	State  State  `json:"state"`
