@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -26,7 +27,7 @@ type pages map[string]*template.Template
 func loadPages(s static) (pages, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
 		"static": s.path, "show": show, "clip": clip, "stamp": stamp, "machine": machine, "ago": ago, "until": until,
-		"level": level, "state": state, "seg": url.PathEscape, "source": source, "short": short, "who": actorName, "kind": kindName,
+		"level": level, "state": state, "seg": url.PathEscape, "source": source, "short": short, "who": actorName, "kind": kindName, "brief": brief, "provider": provider,
 		"bar": func(points int) int { return max(0, min(100, points)) }, "inc": func(n int) int { return n + 1 },
 		"part": func(pairs ...any) (map[string]any, error) {
 			m := map[string]any{}
@@ -212,6 +213,29 @@ func source(s signal.Source) string {
 		return "Cordon"
 	}
 	return string(s)
+}
+
+// brief is a value of the trail's evidence in little room: of a digest, its
+// beginning.
+func brief(v any) string {
+	s := fmt.Sprint(v)
+	if len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" {
+		return short(s) + "…"
+	}
+	return clip(60, s)
+}
+
+// provider is a directory's own name.
+func provider(p identity.Provider) string {
+	switch p {
+	case identity.EntraID:
+		return "Microsoft Entra ID"
+	case identity.ActiveDirectory:
+		return "Active Directory"
+	case "":
+		return "no directory"
+	}
+	return string(p)
 }
 
 func short(hash string) string { return hash[:min(8, len(hash))] }

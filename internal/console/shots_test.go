@@ -1,52 +1,51 @@
 package console
 
 import (
-	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
-// TestScreenshots writes a picture of every page to CORDON_SHOTS, for people to
-// look at; it proves nothing and runs only when asked.
+// TestScreenshots writes a picture of every page to the folder CORDON_SHOTS, for
+// people to look at; it proves nothing and runs only when asked.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("CORDON_SHOTS")
 	if dir == "" {
 		t.Skip("CORDON_SHOTS is not set")
 	}
 	g := newGallery(t)
-	owner := g.as(t, "owner").cookie
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/signin" && r.URL.Path != "/events" {
-			r.AddCookie(owner)
-		}
-		g.console.ServeHTTP(w, r)
-	}))
+	b := startChromium(t)
+	srv := httptest.NewServer(g.console)
 	defer srv.Close()
-	shoot := func(name, path, size string, more ...string) {
-		args := append(browserFlags(t.TempDir()), "--hide-scrollbars", "--window-size="+size, "--screenshot="+filepath.Join(dir, name+".png"))
-		args = append(args, more...)
-		cmd := exec.CommandContext(t.Context(), "chromium", append(args, srv.URL+path)...)
-		cmd.WaitDelay = time.Second
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", name, err, out)
-		}
+	defer srv.CloseClientConnections()
+	in := func(width, height int) *tab {
+		link, err := g.console.Link("owner")
+		check(t, err)
+		p := b.tab(srv.URL, width, height)
+		p.open(link)
+		p.click("main button")
+		p.wait(`location.pathname === "/"`)
+		return p
 	}
-	only := os.Getenv("CORDON_SHOT")
+	p, narrow := in(1280, 900), in(420, 900)
 	for name, path := range g.paths {
-		if only != "" && only != name {
-			continue
-		}
-		shoot(name, path, "1280,1000")
+		p.dark(false)
+		p.open(path)
+		p.shoot(filepath.Join(dir, name+".png"), true)
+		p.dark(true)
+		p.shoot(filepath.Join(dir, name+"-dark.png"), true)
+		narrow.open(path)
+		narrow.shoot(filepath.Join(dir, name+"-narrow.png"), true)
 	}
-	if only == "" {
-		shoot("queue-dark", "/", "1280,1000", "--blink-settings=preferredColorScheme=0")
-		shoot("identity-dark", g.paths["identity"], "1280,1500", "--blink-settings=preferredColorScheme=0")
-		shoot("queue-narrow", "/", "500,1200")
-		g.as(t, "owner").post("/hold", "on", "yes", "reason", "Drill: nothing may be written for the next ten minutes")
-		shoot("stopped", "/", "1280,600")
+	g.as(t, "owner").post("/hold", "on", "yes", "reason", "Drill: nothing may be written for the next ten minutes")
+	p.dark(false)
+	p.open("/")
+	p.shoot(filepath.Join(dir, "stopped.png"), false)
+	p.open("/hold")
+	p.shoot(filepath.Join(dir, "stopped-hold.png"), false)
+	w := g.as(t, "analyst").post("/identities/"+string(g.quiet)+"/hand-over", "reason", "back at work")
+	if w.Code != 200 {
+		t.Fatal(w.Code)
 	}
 }

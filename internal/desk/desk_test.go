@@ -40,7 +40,7 @@ func TestApproveStartsTheStepAndIsInTheTrail(t *testing.T) {
 	t.Parallel()
 	s, r, q := waiting(t)
 	op := s.Operator("responder")
-	before, nudged := len(s.Store.Entries()), s.Nudged
+	before, nudged := len(s.Store.Entries()), s.Nudged()
 	v, err := s.Desk.ApprovalView(t.Context(), op, q.ID)
 	if err != nil || !v.CanAnswer || len(v.Steps) != 1 {
 		t.Fatalf("view before: %+v, %v; want one step and an answer possible", v, err)
@@ -60,7 +60,7 @@ func TestApproveStartsTheStepAndIsInTheTrail(t *testing.T) {
 	if len(given) != 1 || given[0].Actor != access.ByOperator("responder") || given[0].Data["planHash"] != q.PlanHash {
 		t.Errorf("trail: %+v; want one approval by the responder with the plan's hash", given)
 	}
-	if len(s.Store.Entries()) == before || s.Nudged == nudged {
+	if len(s.Store.Entries()) == before || s.Nudged() == nudged {
 		t.Error("nothing in the trail, or dispatch was not woken")
 	}
 	count := len(s.Store.Entries())

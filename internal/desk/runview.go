@@ -167,7 +167,7 @@ func breaks(st playbook.Step) string {
 func (s *Service) undone(st playbook.Step) string {
 	switch {
 	case st.Undo != "":
-		return "by " + s.title(st.Undo)
+		return "by “" + s.title(st.Undo) + "”"
 	case st.Irreversible != "":
 		return "cannot be undone: " + st.Irreversible
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"testing/fstest"
 	"time"
 
@@ -35,16 +36,19 @@ type Scene struct {
 	Desk      *desk.Service
 	Driver    *run.Driver
 	Operators *desk.Operators
-	Nudged    int // how often dispatch was woken
 
-	now time.Time
+	nudged atomic.Int64
+	now    atomic.Int64 // nanoseconds after Start
 }
 
 // Now is the scene's clock; it moves only by Pass.
-func (s *Scene) Now() time.Time { return s.now }
+func (s *Scene) Now() time.Time { return Start().Add(time.Duration(s.now.Load())) }
 
 // Pass lets time pass.
-func (s *Scene) Pass(d time.Duration) { s.now = s.now.Add(d) }
+func (s *Scene) Pass(d time.Duration) { s.now.Add(int64(d)) }
+
+// Nudged is how often dispatch was woken so far.
+func (s *Scene) Nudged() int { return int(s.nudged.Load()) }
 
 // Token returns the API token of an operator of the scene.
 func Token(id access.OperatorID) string { return "token-of-" + string(id) + "-for-tests" }
@@ -133,7 +137,7 @@ func Person(n int, name, upn string, now time.Time) identity.Identity {
 
 // Empty returns a scene with operators and playbooks and nobody at risk.
 func Empty() *Scene {
-	s := &Scene{Store: New(), now: Start()}
+	s := &Scene{Store: New()}
 	cat, err := action.NewCatalogue(types(), nil)
 	check(err)
 	library, problems := playbook.Load(fstest.MapFS{
@@ -148,7 +152,7 @@ func Empty() *Scene {
 	s.Driver = &run.Driver{
 		Store: s.Store.ForRuns(), Planner: library, Catalogue: cat, Policy: policy, Now: s.Now,
 		Mode:  func(identity.Tenant) playbook.Mode { return playbook.Enforce },
-		Nudge: func(identity.Tenant) { s.Nudged++ },
+		Nudge: func(identity.Tenant) { s.nudged.Add(1) },
 	}
 	s.Operators, err = desk.NewOperators(operators(), s.Now)
 	check(err)
@@ -158,7 +162,7 @@ func Empty() *Scene {
 	})
 	check(err)
 	s.Store.SeedDirectory(Tenant, connector.DirectoryFacts{
-		AsOf: s.now.Add(-10 * time.Minute), UsableGlobalAdmins: []string{ObjectID(5), ObjectID(6), ObjectID(7)},
+		AsOf: s.Now().Add(-10 * time.Minute), UsableGlobalAdmins: []string{ObjectID(5), ObjectID(6), ObjectID(7)},
 		Holders:   map[string][]identity.Role{ObjectID(2): {{TemplateID: "fe930be7-5e62-47db-91af-98c3a49a38b1", Name: "User Administrator", Active: true}}},
 		Connected: []identity.Provider{identity.EntraID},
 	})
@@ -171,12 +175,12 @@ func (s *Scene) AddAtRisk(i identity.Identity, sigs ...signal.Signal) casefile.I
 	for n := range sigs {
 		sigs[n].Tenant, sigs[n].Subject, sigs[n].UpdatedAt = Tenant, i.Accounts[0].Ref, sigs[n].DetectedAt
 	}
-	a := risk.Assess(risk.Input{Tenant: Tenant, Identity: i.ID, Signals: sigs}, s.now)
-	c := casefile.Begin(i, s.now)
+	a := risk.Assess(risk.Input{Tenant: Tenant, Identity: i.ID, Signals: sigs}, s.Now())
+	c := casefile.Begin(i, s.Now())
 	c.ID, c.Version = casefile.ID("case_"+string(i.ID)), 1
-	c = c.Absorb(a, sigs, s.now)
+	c = c.Absorb(a, sigs, s.Now())
 	s.Store.Seed(i, a, c, audit.Entry{
-		Tenant: Tenant, At: s.now, Actor: access.BySystem("ingest"), Kind: audit.CaseOpened, Identity: string(i.ID), Case: string(c.ID),
+		Tenant: Tenant, At: s.Now(), Actor: access.BySystem("ingest"), Kind: audit.CaseOpened, Identity: string(i.ID), Case: string(c.ID),
 		Text: fmt.Sprintf("case opened about %s: %s", i.Name, c.Reason),
 	})
 	s.Store.SeedSignals(i.ID, sigs...)
@@ -187,7 +191,7 @@ func (s *Scene) AddAtRisk(i identity.Identity, sigs ...signal.Signal) casefile.I
 func (s *Scene) Leaked(id string, ago time.Duration) signal.Signal {
 	return signal.Signal{
 		Source: signal.RiskDetection, ExternalID: id, Type: "leakedCredentials", Title: "Leaked credentials", Level: signal.LevelHigh, State: signal.StateAtRisk,
-		ActivityAt: s.now.Add(-ago), DetectedAt: s.now.Add(-ago), Timing: "offline", Raw: json.RawMessage(`{"riskEventType":"leakedCredentials"}`),
+		ActivityAt: s.Now().Add(-ago), DetectedAt: s.Now().Add(-ago), Timing: "offline", Raw: json.RawMessage(`{"riskEventType":"leakedCredentials"}`),
 	}
 }
 
@@ -195,7 +199,7 @@ func (s *Scene) Leaked(id string, ago time.Duration) signal.Signal {
 func (s *Scene) Travel(id string, ago time.Duration) signal.Signal {
 	return signal.Signal{
 		Source: signal.RiskDetection, ExternalID: id, Type: "unlikelyTravel", Title: "Atypical travel", Level: signal.LevelMedium, State: signal.StateAtRisk,
-		ActivityAt: s.now.Add(-ago), DetectedAt: s.now.Add(-ago), IP: "203.0.113.7", Location: "Lagos, NG", Timing: "offline",
+		ActivityAt: s.Now().Add(-ago), DetectedAt: s.Now().Add(-ago), IP: "203.0.113.7", Location: "Lagos, NG", Timing: "offline",
 	}
 }
 
@@ -239,7 +243,7 @@ func (s *Scene) Prove(id run.ID, leave action.State) {
 func (s *Scene) prove(tx run.Tx, a action.Action, leave action.State) error {
 	note := func(k audit.Kind, text string) error {
 		return tx.Audit(audit.Entry{
-			Tenant: Tenant, At: s.now, Actor: access.BySystem("dispatch"), Kind: k, Identity: string(a.Identity), Case: a.Case, Run: a.Run,
+			Tenant: Tenant, At: s.Now(), Actor: access.BySystem("dispatch"), Kind: k, Identity: string(a.Identity), Case: a.Case, Run: a.Run,
 			Action: string(a.ID), Text: text, Data: map[string]any{"requestId": "9f1c2b7e-0000-4000-8000-00000000" + fmt.Sprintf("%04d", a.Version)},
 		})
 	}
@@ -262,14 +266,14 @@ func (s *Scene) prove(tx run.Tx, a action.Action, leave action.State) error {
 	} {
 		s.Pass(700 * time.Millisecond)
 		var err error
-		if a, err = a.Move(step.to, "", s.now); err != nil {
+		if a, err = a.Move(step.to, "", s.Now()); err != nil {
 			return err
 		}
 		if step.to == action.AcceptedState {
-			a.RequestID, a.Outcome, a.Deadline = "9f1c2b7e-0000-4000-8000-000000000001", action.Accepted, s.now.Add(5*time.Minute)
+			a.RequestID, a.Outcome, a.Deadline = "9f1c2b7e-0000-4000-8000-000000000001", action.Accepted, s.Now().Add(5*time.Minute)
 		}
 		if step.to == action.Verified {
-			a.Proof = "accountEnabled false at " + s.now.Format("15:04:05")
+			a.Proof = "accountEnabled false at " + s.Now().Format("15:04:05")
 		}
 		if err := note(step.kind, step.text+string(a.Name)+" on "+a.Account.Name()); err != nil {
 			return err
