@@ -277,7 +277,7 @@ func (x *demo) report(ctx context.Context, c *conductor) (demoReport, error) {
 	ids, _ := x.lab.protected()
 	r.Witness = witness.Compare(trail, ledger, labApp, ids)
 	r.ProtectedTouched, r.Unrecorded = len(r.Witness.ProtectedTouched), len(r.Witness.Unrecorded)+len(r.Witness.Unwitnessed)
-	r.Requests, r.Refused = count(ledger)
+	r.Requests, r.Refused = requests(ledger)
 	if r.Log, err = x.verifyLog(ctx); err != nil {
 		return r, err
 	}
@@ -290,16 +290,16 @@ func (x *demo) report(ctx context.Context, c *conductor) (demoReport, error) {
 	return r, nil
 }
 
-func count(ledger []graphsim.Entry) (requests, refused int) {
+func requests(ledger []graphsim.Entry) (sent, refused int) {
 	for _, e := range ledger {
 		if strings.EqualFold(e.App, labApp) && e.Kind != "login" {
-			requests++
+			sent++
 			if e.Throttled != "" {
 				refused++
 			}
 		}
 	}
-	return requests, refused
+	return sent, refused
 }
 
 // trail returns every entry of the trail, sequenced or not.

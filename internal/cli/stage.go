@@ -29,6 +29,7 @@ type stageSpec struct {
 	store     string // "": SQLite in the folder
 	intervals string // the connectors section's lines, indented; "": quick ones
 	limits    string // the limits section's lines, indented; "": none
+	playbook  string // text of the only playbook; "": the ones that Cordon ships
 	operators []config.Operator
 }
 
@@ -55,7 +56,12 @@ func setStage(e Env, l *lab, s stageSpec) (*stage, error) {
 	if s.intervals == "" {
 		s.intervals = quick
 	}
-	fmt.Fprintf(&b, "store: %s\nlisten: %s\nlog:\n  level: warn\naudit:\n  key: file:audit.key\n  checkpoint_file: checkpoint\noperators:\n", s.store, s.listen)
+	operators := "operators:\n"
+	if s.playbook != "" {
+		files["playbooks/only.yaml"] = s.playbook
+		operators = "playbooks: [playbooks]\n" + operators
+	}
+	fmt.Fprintf(&b, "store: %s\nlisten: %s\nlog:\n  level: warn\naudit:\n  key: file:audit.key\n  checkpoint_file: checkpoint\n%s", s.store, s.listen, operators)
 	for _, o := range s.operators {
 		token := make([]byte, 32)
 		if _, err := rand.Read(token); err != nil {
@@ -78,7 +84,11 @@ func setStage(e Env, l *lab, s stageSpec) (*stage, error) {
 	}
 	files["cordon.yaml"] = b.String()
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(s.folder, name), []byte(text), 0o600); err != nil {
+		path := filepath.Join(s.folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
