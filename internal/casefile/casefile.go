@@ -104,6 +104,7 @@ func (c Case) Absorb(a risk.Assessment, signals []signal.Signal, now time.Time) 
 			return s.State.Open() && !s.Feedback() && s.At().After(c.ContainedAt)
 		})
 	c.Level, c.Score = a.Level, a.Score
+	c.Reason = "nothing is open any more: its sources or a verdict closed it"
 	if len(a.Reasons) > 0 {
 		c.Reason = a.Reasons[0].Text
 	}

@@ -162,7 +162,7 @@ func (a Account) Key() string {
 	switch a.Provider {
 	case ActiveDirectory:
 		if a.SID != "" {
-			return strings.ToUpper(a.SID)
+			return strings.ToUpper(strings.TrimSpace(a.SID))
 		}
 		return canonicalGUID(a.GUID)
 	default:

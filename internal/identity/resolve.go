@@ -100,7 +100,7 @@ func (i *Identity) learn(ref Ref) bool {
 		cloud.Provider = EntraID
 		changed = i.learnAccount(cloud) || changed
 	}
-	if (ref.SID != "" || ref.GUID != "") && ref.Kind != KindWorkload {
+	if (ref.SID != "" || ref.GUID != "") && (ref.Kind != KindWorkload || ref.ObjectID == "") {
 		onPrem := ref
 		onPrem.Provider, onPrem.AppID, onPrem.ObjectID = ActiveDirectory, "", ""
 		changed = i.learnAccount(onPrem) || changed
@@ -150,26 +150,38 @@ func (i *Identity) bestName() string {
 	return i.Accounts[0].Name()
 }
 
+// learnAccount teaches the account that ref is: by the key of its own directory,
+// else, where one of the two does not say that key, by any key they share.
 func (i *Identity) learnAccount(ref Ref) bool {
-	for n := range i.Accounts {
-		if a := &i.Accounts[n]; a.Provider == ref.Provider && sameAccount(*a, Account{Ref: ref}) {
-			return a.fill(ref)
+	own, shared := -1, -1
+	for n, a := range i.Accounts {
+		if a.Provider != ref.Provider {
+			continue
 		}
+		switch ka, kb := ownKey(a.Ref), ownKey(ref); {
+		case ka != "" && ka == kb:
+			own = n
+		case (ka == "" || kb == "") && shared < 0 && sharesKey(a.Ref, ref):
+			shared = n
+		}
+	}
+	switch {
+	case own >= 0:
+		return i.Accounts[own].fill(ref)
+	case shared >= 0:
+		return i.Accounts[shared].fill(ref)
 	}
 	i.Accounts = append(i.Accounts, Account{Ref: ref})
 	return true
 }
 
-// sameAccount reports whether a and b, of one provider, are one account: by the
-// key of their own directory when both have it, else by any key they share.
-func sameAccount(a, b Account) bool {
-	if a.Provider == ActiveDirectory && (a.SID == "" || b.SID == "") {
-		return sharesKey(a.Ref, b.Ref)
+// ownKey is the key by which r's directory knows the account: without a SID an
+// Active Directory account has none, because its GUID may come with one later.
+func ownKey(r Ref) string {
+	if r.Provider == ActiveDirectory {
+		return strings.ToUpper(strings.TrimSpace(r.SID))
 	}
-	if ka, kb := a.Key(), b.Key(); ka != "" && kb != "" {
-		return ka == kb
-	}
-	return sharesKey(a.Ref, b.Ref)
+	return canonicalGUID(r.ObjectID)
 }
 
 func sharesKey(a, b Ref) bool {
@@ -207,8 +219,8 @@ func (r *Ref) fill(from Ref) bool {
 // WithFacts returns i with the facts of the account that ref names, and whether
 // that changed anything; the account is learnt when it is new. Names given with
 // facts replace older ones, because the directory is their authority; those given
-// with older facts do not. Give it
-// Resolution.Ref, so that nothing of another identity is learnt.
+// with older facts do not. Give it Resolution.Ref, so that nothing of another
+// identity is learnt.
 func (i Identity) WithFacts(ref Ref, f Facts, now time.Time) (Identity, bool) {
 	before := i
 	i = i.clone()

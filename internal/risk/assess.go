@@ -35,6 +35,7 @@ func leastScore(l signal.Level) int { return [...]int{0, lowFrom, mediumFrom, hi
 // prior is the probability a level stands for when the type has none of its own.
 func prior(l signal.Level) float64 { return [...]float64{0.02, 0.15, 0.40, 0.80}[l.Rank()] }
 
+// A contribution is one signal that counts.
 type contribution struct {
 	text       string
 	p          float64
@@ -84,8 +85,16 @@ func Assess(in Input, now time.Time) Assessment {
 	return out
 }
 
-func contributions(in Input, now time.Time) []contribution {
-	best := map[string]contribution{}
+// A group is the same kind of signal from the same place: only the strongest adds
+// to the score, however often it is told; all of them corroborate others.
+type group struct {
+	contribution
+	all []contribution
+}
+
+// contributions returns the groups of in that count, strongest first.
+func contributions(in Input, now time.Time) []group {
+	best := map[string]group{}
 	for _, s := range in.Signals {
 		if !counts(s, in) {
 			continue
@@ -109,25 +118,23 @@ func contributions(in Input, now time.Time) []contribution {
 			text: text, p: p, floor: t.Floor, cause: t.Cause, stage: t.Stage, product: s.Source.Product(),
 			group: strings.ToLower(s.Type) + "|" + s.IP, source: s.Source, externalID: s.ExternalID, at: s.At(),
 		}
-		if old, ok := best[c.group]; !ok || stronger(c, old) {
-			best[c.group] = c
+		g, known := best[c.group]
+		if g.all = append(g.all, c); !known || byStrength(c, g.contribution) < 0 {
+			g.contribution = c
 		}
+		best[c.group] = g
 	}
-	out := make([]contribution, 0, len(best))
-	for _, c := range best {
-		out = append(out, c)
+	out := make([]group, 0, len(best))
+	for _, g := range best {
+		out = append(out, g)
 	}
-	slices.SortFunc(out, func(a, b contribution) int {
-		if stronger(a, b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b group) int { return byStrength(a.contribution, b.contribution) })
 	return out
 }
 
-func stronger(a, b contribution) bool {
-	return cmp.Or(cmp.Compare(b.p, a.p), a.at.Compare(b.at), strings.Compare(a.externalID, b.externalID), strings.Compare(a.group, b.group)) < 0
+func byStrength(a, b contribution) int {
+	return cmp.Or(cmp.Compare(b.p, a.p), a.at.Compare(b.at), strings.Compare(string(a.source), string(b.source)),
+		strings.Compare(a.externalID, b.externalID), strings.Compare(a.group, b.group), strings.Compare(a.text, b.text))
 }
 
 // counts reports whether a signal still speaks: its source keeps it open and no
@@ -153,7 +160,11 @@ func Unheard(in Input) bool {
 			return true
 		}
 	}
-	for _, a := range in.Accounts {
+	accounts := slices.Clone(in.Accounts)
+	slices.SortFunc(accounts, func(a, b signal.AccountRisk) int {
+		return cmp.Or(strings.Compare(a.Subject.Name(), b.Subject.Name()), strings.Compare(string(a.State), string(b.State)), strings.Compare(string(a.Level), string(b.Level)))
+	})
+	for _, a := range accounts {
 		if a.State.Open() && !a.Deleted && (in.Verdict.Word == "" || in.Verdict.Word != "compromised" && a.UpdatedAt.After(in.Verdict.At)) {
 			return true
 		}
@@ -169,41 +180,55 @@ func firstTold(s signal.Signal) time.Time {
 	return s.At()
 }
 
-// score is the noisy-OR of the groups with corroboration, 0 to 100.
-func score(groups []contribution) float64 {
+// score is the noisy-OR of the groups with corroboration, 0 to 100. Another group
+// never lowers it.
+func score(groups []group) float64 {
 	rest := 1.0
-	var stages, products []string
-	latest := time.Time{}
 	for _, g := range groups {
 		rest *= 1 - g.p
-		if g.at.After(latest) {
-			latest = g.at
-		}
-	}
-	for _, g := range groups {
-		if g.p < 0.1 || latest.Sub(g.at) > 24*time.Hour {
-			continue
-		}
-		if !slices.Contains(stages, g.stage) {
-			stages = append(stages, g.stage)
-		}
-		if !slices.Contains(products, g.product) {
-			products = append(products, g.product)
-		}
 	}
 	p := 1 - rest
 	if p <= 0 {
 		return 0
 	}
 	p = math.Min(p, 0.999999)
-	b := 1 + 0.5*float64(max(0, len(stages)-1)) + 0.5*float64(max(0, len(products)-1))
-	odds := p / (1 - p) * math.Min(b, 4)
+	odds := p / (1 - p) * corroboration(groups)
 	return 100 * odds / (1 + odds)
+}
+
+// corroboration is the factor on the odds when signals of several products or
+// kill-chain stages fall within one day: the best day counts, 1 to 4.
+func corroboration(groups []group) float64 {
+	best := 1.0
+	for _, g := range groups {
+		for _, anchor := range g.all {
+			best = math.Max(best, dayBefore(anchor.at, groups))
+		}
+	}
+	return math.Min(best, 4)
+}
+
+func dayBefore(end time.Time, groups []group) float64 {
+	var stages, products []string
+	for _, g := range groups {
+		for _, c := range g.all {
+			if age := end.Sub(c.at); c.p < 0.1 || age < 0 || age > 24*time.Hour {
+				continue
+			}
+			if !slices.Contains(stages, c.stage) {
+				stages = append(stages, c.stage)
+			}
+			if !slices.Contains(products, c.product) {
+				products = append(products, c.product)
+			}
+		}
+	}
+	return 1 + 0.5*float64(max(0, len(stages)-1)) + 0.5*float64(max(0, len(products)-1))
 }
 
 // floorOf returns the level no assessment may fall below and why: the highest
 // level a source holds for an account, or a signal whose type has a floor.
-func floorOf(in Input, groups []contribution) (signal.Level, string) {
+func floorOf(in Input, groups []group) (signal.Level, string) {
 	floor, why := signal.LevelNone, ""
 	raise := func(l signal.Level, text string) {
 		if l.Rank() > floor.Rank() {
@@ -213,7 +238,11 @@ func floorOf(in Input, groups []contribution) (signal.Level, string) {
 	for _, g := range groups {
 		raise(g.floor, fmt.Sprintf("%s is never below %s until it is remediated", g.text, g.floor))
 	}
-	for _, a := range in.Accounts {
+	accounts := slices.Clone(in.Accounts)
+	slices.SortFunc(accounts, func(a, b signal.AccountRisk) int {
+		return cmp.Or(strings.Compare(a.Subject.Name(), b.Subject.Name()), strings.Compare(string(a.State), string(b.State)), strings.Compare(string(a.Level), string(b.Level)))
+	})
+	for _, a := range accounts {
 		if a.State.Open() && !a.Deleted && (in.Verdict.Word == "" || a.UpdatedAt.After(in.Verdict.At) || in.Verdict.Word == "compromised") {
 			raise(a.Level, fmt.Sprintf("Microsoft Entra ID Protection holds %s at %s (%s)", a.Subject.Name(), a.Level, a.State))
 		}

@@ -20,6 +20,7 @@ type Source string
 const (
 	RiskDetection     Source = "entra.riskDetection"                 // Graph: identityProtection/riskDetections
 	WorkloadDetection Source = "entra.servicePrincipalRiskDetection" // Graph: identityProtection/servicePrincipalRiskDetections
+	AgentDetection    Source = "entra.agentRiskDetection"            // Graph beta: identityProtection/agentRiskDetections
 	DefenderAlert     Source = "defender.alert"                      // Graph: security/alerts_v2
 )
 
@@ -120,6 +121,11 @@ type Signal struct {
 	Level  Level  `json:"level"`            // the source's opinion
 	State  State  `json:"state,omitempty"`  // the source's state
 	Detail string `json:"detail,omitempty"` // riskDetail, or the alert's determination
+
+	// Detector is the alert's stable id, which outlives its title: Defender's
+	// detectorId, or the numeric external id of a classic alert. Several titles may
+	// share one.
+	Detector string `json:"detector,omitempty"`
 
 	Subject identity.Ref   `json:"subject"`          // whose it is
 	Others  []identity.Ref `json:"others,omitempty"` // other accounts the source names: actor, target, impacted
