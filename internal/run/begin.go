@@ -76,23 +76,41 @@ func (d *Driver) Begin(tx Tx, s Start) (Run, bool, error) {
 }
 
 // stands reports whether an earlier run with the same once_per key makes another
-// superfluous. One that only observed, that never came to a plan, or whose whole
-// plan was held for a reason that is gone, does not.
+// superfluous. One that only observed, that never came to a plan, or that was
+// held for a reason that is gone, does not.
 func (d *Driver) stands(old Run, m playbook.Match, in playbook.Input) bool {
 	switch {
 	case old.State == Cancelled && old.Plan == nil:
 		return false // what it waited for did not come true: nothing was planned
 	case old.State == Observed:
 		return d.Mode(old.Tenant) == playbook.Observe || m.Mode == playbook.Observe
-	case old.State == HeldState && old.Plan != nil && old.Plan.Held != "":
+	case wanting(old):
 		p, err := d.Planner.Plan(m.Ref, in)
-		return err != nil || p.Held != ""
+		return err != nil || !frees(*old.Plan, p)
 	}
 	return true
 }
 
-// Again plans anew those runs of the case whose whole plan was held for want of
-// a fact, when the plan is not held any more. It returns the runs it started.
+// wanting reports whether r ended with something its plan could not do: the whole
+// of it or some steps, for want of a fact or of a directory.
+func wanting(r Run) bool {
+	return r.State == HeldState && r.Plan != nil &&
+		(r.Plan.Held != "" || slices.ContainsFunc(r.Plan.Steps, func(s playbook.Step) bool { return s.Held != "" }))
+}
+
+// frees reports whether next does not hold back something that old did.
+func frees(old, next playbook.Plan) bool {
+	if next.Held != "" || old.Held != "" {
+		return next.Held == ""
+	}
+	return slices.ContainsFunc(old.Steps, func(was playbook.Step) bool {
+		return was.Held != "" && slices.ContainsFunc(next.Steps, func(is playbook.Step) bool { return is.ID == was.ID && is.Held == "" })
+	})
+}
+
+// Again plans anew those runs of the case that were held, as a whole or in some
+// steps, when the new plan holds less. What they did already is adopted, not done
+// twice. It returns the runs it started.
 func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	fail := func(err error) ([]Run, error) { return nil, fmt.Errorf("plan case %s anew: %w", c, err) }
 	file, err := tx.Case(t, c)
@@ -105,7 +123,7 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	}
 	var started []Run
 	for _, r := range newest(runs, func(r Run) string { return r.Playbook.ID + "\x00" + r.OnceKey }) {
-		if r.State != HeldState || r.Plan == nil || r.Plan.Held == "" {
+		if !wanting(r) {
 			continue
 		}
 		in, err := d.again(tx, r)
@@ -114,11 +132,12 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 		}
 		ref := playbook.Ref{ID: r.Playbook.ID}
 		p, err := d.Planner.Plan(ref, in)
-		if err != nil || p.Held != "" {
+		if err != nil || !frees(*r.Plan, p) {
 			continue // the run already says what it waits for
 		}
 		next, begun, err := d.Begin(tx, Start{
-			Match: playbook.Match{Ref: p.Playbook, Mode: p.Mode, OnceKey: r.OnceKey, Window: r.Window},
+			// The window reaches back over all that was done for the same wish.
+			Match: playbook.Match{Ref: p.Playbook, Mode: p.Mode, OnceKey: r.OnceKey, Window: r.Window + d.Now().Sub(r.StartedAt) + time.Second},
 			Case:  c, Input: in, AskedBy: r.AskedBy, Trigger: r.Trigger, Why: r.Why,
 		})
 		if err != nil {

@@ -163,7 +163,17 @@ func (d *Driver) move(tx Tx, r Run, in *playbook.Input, events []Event) (Run, er
 	if err != nil {
 		return Run{}, fmt.Errorf("store run: %w", err)
 	}
-	return r, d.follow(tx, r, now)
+	if err := d.follow(tx, r, now); err != nil {
+		return Run{}, err
+	}
+	// Whatever was looked at on the way taught facts: what was held for want of
+	// them can go on now that this run is over.
+	if r.State.Final() && before.State != Settling && !before.State.Final() && r.Case != "" {
+		if _, err := d.Again(tx, r.Tenant, r.Case); err != nil {
+			return Run{}, err
+		}
+	}
+	return r, nil
 }
 
 // perform carries out one effect and returns the events that follow.

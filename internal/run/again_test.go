@@ -1,0 +1,112 @@
+package run_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/run/runtest"
+)
+
+// partly plans disable and revoke, with disable held for the reason in *held.
+func partly(held *string) func(playbook.Input) (playbook.Plan, error) {
+	return func(in playbook.Input) (playbook.Plan, error) {
+		p, err := runtest.Steps(runtest.Disable, runtest.Revoke)(in)
+		p.Steps[0].Held = *held
+		return p, err
+	}
+}
+
+// A step that was held for want of a fact goes on when the fact is there, and
+// what the other steps did is not done twice.
+func TestHeldStepGoesOnWhenItsFactArrives(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]playbook.Match{
+		"once in an hour":     {Ref: playbook.Ref{ID: "contain"}, OnceKey: "k", Window: time.Hour},
+		"started by a person": {Ref: playbook.Ref{ID: "contain"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			held := "which directory is the authority is not known"
+			h.planner.Plans["contain"] = partly(&held)
+			first, _ := h.begin(m)
+			revoke := h.only(runtest.Revoke)
+			h.act(revoke.ID, action.Running, action.AcceptedState, action.Verified)
+			h.reconcile()
+			h.want(first.ID, run.HeldState)
+			h.wantCase(casefile.Waiting, held)
+			again := func() (started []run.Run) {
+				h.update(func(tx run.Tx) (err error) { started, err = h.driver.Again(tx, tenant, h.file); return err })
+				return started
+			}
+			if got := again(); len(got) != 0 {
+				t.Fatalf("still held, and %d runs started", len(got))
+			}
+			h.clock.Add(3 * time.Hour)
+			held = ""
+			got := again()
+			if len(got) != 1 {
+				t.Fatalf("%d runs started, want one", len(got))
+			}
+			if more := again(); len(more) != 0 {
+				t.Errorf("asked once more, %d more runs started", len(more))
+			}
+			disable := h.only(runtest.Disable)
+			h.act(disable.ID, action.Running, action.AcceptedState, action.Verified)
+			h.reconcile()
+			h.want(got[0].ID, run.Contained)
+			h.wantCase(casefile.Contained, "")
+			var names []action.Name
+			for _, a := range h.actions() {
+				names = append(names, a.Name)
+			}
+			if diff := cmp.Diff([]action.Name{runtest.Revoke, runtest.Disable}, names); diff != "" {
+				t.Errorf("actions:\n%s", diff)
+			}
+		})
+	}
+}
+
+// Dispatch learns facts from the look it takes before a change. They count as
+// soon as the run is over, without another reading.
+func TestWhatARunLearntTakesUpItsHeldSteps(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	held := "which directory is the authority is not known"
+	h.planner.Plans["contain"] = partly(&held)
+	first, _ := h.begin(playbook.Match{Ref: playbook.Ref{ID: "contain"}, OnceKey: "k", Window: time.Hour})
+	h.act(h.only(runtest.Revoke).ID, action.Running, action.AcceptedState)
+	held = ""
+	h.act(h.only(runtest.Revoke).ID, action.Verified)
+	h.reconcile()
+	h.want(first.ID, run.HeldState)
+	h.act(h.only(runtest.Disable).ID, action.Running, action.AcceptedState, action.Verified)
+	h.reconcile()
+	h.wantCase(casefile.Contained, "")
+}
+
+// A hold that stays is not asked again for ever.
+func TestHeldStepThatStaysHeldStartsNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	held := "Active Directory not connected"
+	h.planner.Plans["contain"] = partly(&held)
+	r, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Revoke).ID, action.Running, action.AcceptedState, action.Verified)
+	for range 5 {
+		h.clock.Add(time.Minute)
+		h.reconcile()
+	}
+	h.want(r.ID, run.HeldState)
+	var runs []run.Run
+	h.update(func(tx run.Tx) (err error) { runs, err = tx.RunsOfCase(tenant, h.file); return err })
+	if len(runs) != 1 {
+		t.Errorf("%d runs, want one", len(runs))
+	}
+}
