@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/seed-f47efad2/cordon/internal/fault"
 )
@@ -24,6 +25,11 @@ type postgresDB struct {
 	texts texts
 	river *river.Client[pgx.Tx]
 	opts  Options
+
+	// crowd bounds how many changes this process runs at once: more than a few
+	// only make each other repeat. A change that keeps losing takes all of it and
+	// runs alone, as far as this process goes.
+	crowd *semaphore.Weighted
 }
 
 func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, err error) {
@@ -42,7 +48,7 @@ func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, er
 	if cfg.MaxConns < 10 {
 		cfg.MaxConns = 10
 	}
-	d := &postgresDB{opts: o}
+	d := &postgresDB{opts: o, crowd: semaphore.NewWeighted(abreast)}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fault.Errorf(fault.Invalid, "postgres: %w", err)
 	}
@@ -75,13 +81,18 @@ func (d *postgresDB) close() error {
 func (d *postgresDB) reads() conn { return postgresConn{d, d.pool} }
 
 // attempts is how often a change is tried when PostgreSQL says that another
-// transaction got in between; waits grow to a tenth of a second.
-const attempts = 20
+// transaction got in between; waits grow to a tenth of a second. After patience
+// attempts the change is tried alone.
+const (
+	attempts = 20
+	patience = 4
+	abreast  = 3 // changes at once
+)
 
 func (d *postgresDB) update(ctx context.Context, change func(context.Context, conn, ringer) error) error {
 	var err error
 	for n := range attempts {
-		if err = d.try(ctx, change); !again(err) {
+		if err = d.try(ctx, n >= patience, change); !again(err) {
 			return err
 		}
 		wait := time.Duration(1+rand.IntN(1<<min(n+1, 7))) * time.Millisecond
@@ -94,8 +105,16 @@ func (d *postgresDB) update(ctx context.Context, change func(context.Context, co
 	return fault.Errorf(fault.Unavailable, "postgres: other transactions got in first %d times: %w", attempts, err)
 }
 
-// try runs change once.
-func (d *postgresDB) try(ctx context.Context, change func(context.Context, conn, ringer) error) error {
+// try runs change once, alone or beside others.
+func (d *postgresDB) try(ctx context.Context, alone bool, change func(context.Context, conn, ringer) error) error {
+	places := int64(1)
+	if alone {
+		places = abreast
+	}
+	if err := d.crowd.Acquire(ctx, places); err != nil {
+		return err
+	}
+	defer d.crowd.Release(places)
 	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable})
 	if err != nil {
 		return d.kind(fmt.Errorf("begin: %w", err))
