@@ -97,7 +97,7 @@ func tryChromium(t testing.TB) (*chromium, error) {
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
 		"--user-data-dir="+profile, "--remote-debugging-pipe")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its helpers end with it
-	c.cmd.ExtraFiles = []*os.File{commands, answers} // 3 and 4, as the protocol has it
+	c.cmd.ExtraFiles = []*os.File{commands, answers}        // 3 and 4, as the protocol has it
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -521,6 +521,7 @@ type Stopped struct {
 type Head struct {
 	Counts Counts    `json:"counts"`
 	Stops  []Stopped `json:"stops,omitempty"`
+	Pulse  int64     `json:"pulse"` // what is read after it is no older
 }
 
 // Head returns what every page shows. It needs access.Read.
@@ -530,6 +531,9 @@ func (s *Service) Head(ctx context.Context, op access.Operator) (Head, error) {
 		return Head{}, err
 	}
 	var h Head
+	if h.Pulse, err = s.store.Pulse(ctx); err != nil {
+		return h, fmt.Errorf("read the pulse: %w", err)
+	}
 	if h.Counts, err = s.store.Count(ctx, t); err != nil {
 		return h, fmt.Errorf("count what waits: %w", err)
 	}

@@ -11,6 +11,8 @@ function busy(part) {
   return [...part.querySelectorAll("input:not([type=hidden]), textarea")].some((f) => f.value !== f.defaultValue || f.checked !== f.defaultChecked);
 }
 
+// The page says what it has seen already: what changed while it travelled counts.
+let seen = document.body.dataset.pulse;
 let fetching = false, again = false;
 
 async function refresh() {
@@ -31,18 +33,18 @@ async function refresh() {
     if (stops && !have) document.getElementById("main").before(stops);
     if (!stops && have) have.remove();
   } catch {
-    // The service is restarting or somebody signed out; the stream comes back by itself.
+    // The service is restarting or somebody signed out. The stream comes back by
+    // itself, and whatever it then says is news.
+    seen = "";
   } finally {
     fetching = false;
     if (again) { again = false; setTimeout(refresh, 300); }
   }
 }
 
-if (document.body.hasAttribute("data-signed-in") && document.querySelector("main [data-live]")) {
-  let seen = null;
-  const stream = new EventSource("/events");
-  stream.addEventListener("change", (e) => {
-    if (seen !== null && seen !== e.data) refresh();
+if (seen && document.querySelector("main [data-live]")) {
+  new EventSource("/events").addEventListener("change", (e) => {
+    if (seen !== e.data) refresh();
     seen = e.data;
   });
 }
@@ -57,7 +59,7 @@ for (const field of document.querySelectorAll(".copy")) field.addEventListener("
 
 // Keys move and open; none of them changes anything.
 const hint = document.querySelector(".keys");
-if (hint && document.body.hasAttribute("data-signed-in")) hint.hidden = false;
+if (hint && seen) hint.hidden = false;
 let going = false;
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, textarea, select")) return;
