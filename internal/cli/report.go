@@ -77,7 +77,12 @@ type outcomeAction struct {
 func (o outcome) line() string {
 	text := fmt.Sprintf("%-24.24s %-6s %-9s", clean(o.Name), o.Level, o.End)
 	if o.Reason != "" {
-		text += " " + clean(o.Reason)
+		// What is behind the last colon is the cause; it must not be cut off.
+		reason := o.Reason
+		if n := strings.LastIndex(reason, ": "); n >= 0 && len(reason) > 32 {
+			reason = reason[n+2:]
+		}
+		text += " " + clean(reason)
 	}
 	if r := []rune(text); len(r) > 72 {
 		text = string(r[:71]) + "…"

@@ -439,7 +439,13 @@ func TestHashCoversWhatMatters(t *testing.T) {
 		differs("target", func(p *Plan) { p.Steps[i].Account.ObjectID = word })
 		differs("target's SID", func(p *Plan) { p.Steps[i].Account.SID = "S-1-" + word })
 		differs("params", func(p *Plan) { p.Steps[i].Params = map[string]any{"force_change": word} })
-		differs("after", func(p *Plan) { p.Steps[i].After = AfterVerified })
+		differs("after", func(p *Plan) {
+			if p.Steps[i].After == AfterVerified {
+				p.Steps[i].After = AfterAccepted
+			} else {
+				p.Steps[i].After = AfterVerified
+			}
+		})
 		differs("on error", func(p *Plan) { p.Steps[i].OnError = OnError(word) })
 		differs("within", func(p *Plan) { p.Steps[i].Within++ })
 		differs("contains", func(p *Plan) { p.Steps[i].Contains = !p.Steps[i].Contains })
