@@ -35,7 +35,7 @@ func (l lookup) Facts(ctx context.Context, refs []identity.Ref) ([]connector.Acc
 	return l(ctx, refs)
 }
 
-// A desk is a pipeline over an in-memory store.
+// An intake is a pipeline over an in-memory store.
 type intake struct {
 	t       testing.TB
 	db      *runtest.DB
