@@ -19,6 +19,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/console"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -61,6 +62,7 @@ type App struct {
 	pipeline  *ingest.Pipeline
 	desk      *desk.Service
 	operators *desk.Operators
+	console   *console.Console
 	sequencer *audit.Sequencer
 	tenants   []*tenant
 	runs      *wakes
@@ -154,13 +156,22 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
 		Store: a.db.Desk(), Operators: a.operators, Driver: a.driver, Playbooks: func() desk.Playbooks { return a.settings.Load().library },
-		Catalogue: a.specs, Policy: a.policy, Now: o.Now, Rand: rand.Reader, Log: o.Log,
+		Catalogue: a.specs, Policy: a.policy, Now: o.Now, Rand: rand.Reader, Log: o.Log, Tenants: a.known,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.handler, err = a.routes()
 	return a, err
+}
+
+// known returns the configured tenants.
+func (a *App) known() []identity.Tenant {
+	var out []identity.Tenant
+	for _, t := range a.settings.Load().config.Tenants {
+		out = append(out, t.Key())
+	}
+	return out
 }
 
 // Close releases listener and store. A Run that has returned has closed already.
@@ -228,6 +239,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		work.Go(func() { a.driveRuns(ctx) })
 	}
 	work.Go(func() { a.reconcile(ctx) })
+	work.Go(func() { a.expireHandOvers(ctx) })
 	work.Go(func() { a.watchFeeds(ctx) })
 
 	server := &http.Server{

@@ -76,7 +76,7 @@ func (w *wakes) next(ctx context.Context) (run.Key, bool) {
 // nudge is told by the store what a commit touched.
 func (a *App) nudge(t store.Topic) {
 	switch t.Kind {
-	case store.TopicRun:
+	case store.TopicDue:
 		a.runs.add(run.Key{Tenant: t.Tenant, ID: run.ID(t.ID)})
 	case store.TopicDispatch:
 		a.nudgeDispatch(t.Tenant)
@@ -127,6 +127,15 @@ func (a *App) reconcile(ctx context.Context) {
 	every(ctx, time.Second, func() {
 		if err := a.driver.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("due work could not be done; it is tried again", "err", err)
+		}
+	})
+}
+
+// expireHandOvers deletes passwords that nobody revealed in time.
+func (a *App) expireHandOvers(ctx context.Context) {
+	every(ctx, time.Minute, func() {
+		if _, err := a.desk.ExpireHandOvers(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("hand-overs that ran out could not be deleted; it is tried again", "err", err)
 		}
 	})
 }

@@ -2,16 +2,28 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
+	"strings"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/console"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/httpapi"
 )
 
 // routes puts API, console and probes under one address.
 func (a *App) routes() (http.Handler, error) {
-	api, err := httpapi.New(httpapi.Options{Desk: a.desk, Operators: a.operators, Version: a.opts.Version, Log: a.log})
+	c := a.opts.Config
+	pages, err := console.New(console.Options{
+		Desk: a.desk, Operators: a.operators, Now: a.opts.Now, Rand: rand.Reader, Log: a.log,
+		PublicURL: c.PublicURL, Secure: c.TLS.CertFile != "" || strings.HasPrefix(c.PublicURL, "https://"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.console = pages
+	api, err := httpapi.New(httpapi.Options{Desk: a.desk, Operators: a.operators, Session: pages.Session, Version: a.opts.Version, Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -21,6 +33,7 @@ func (a *App) routes() (http.Handler, error) {
 	for _, p := range []string{"/healthz", "/readyz", "/metrics"} {
 		mux.Handle(p, probes)
 	}
+	mux.Handle("/", pages)
 	return mux, nil
 }
 
@@ -37,5 +50,16 @@ func (a *App) Ready(ctx context.Context) error {
 
 // SignInLink returns a link that signs the operator in to the console, once.
 func (a *App) SignInLink(id access.OperatorID) (string, error) {
-	return "http://" + a.Addr() + "/", nil
+	path, err := a.console.Link(id)
+	if err != nil {
+		return "", err
+	}
+	c := a.opts.Config
+	switch {
+	case c.PublicURL != "":
+		return strings.TrimRight(c.PublicURL, "/") + path, nil
+	case c.TLS.CertFile != "":
+		return "https://" + a.Addr() + path, nil
+	}
+	return "http://" + a.Addr() + path, nil
 }

@@ -131,11 +131,7 @@ func (c *Console) askHandOver(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	scheme := "http://"
-	if c.tls(r) {
-		scheme = "https://"
-	}
-	c.show(w, r, "handover", handOverPage{head: h, HandOver: v, Link: v.Link(scheme + r.Host)})
+	c.show(w, r, "handover", handOverPage{head: h, HandOver: v, Link: v.Link(c.base(r))})
 }
 
 // doReveal answers with the password in the page itself, once.

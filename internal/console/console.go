@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ type Options struct {
 	Operators *desk.Operators
 	Now       func() time.Time
 	Rand      io.Reader // cryptographically strong
+	// PublicURL is how browsers reach the console, for links that are passed on; ""
+	// means as the browser that asks does.
+	PublicURL string
 	// Secure says that browsers reach the console over TLS only, so that its
 	// cookie never travels in clear. A request that came over TLS itself gets such
 	// a cookie anyway.
@@ -40,6 +44,7 @@ type Console struct {
 	operators *desk.Operators
 	sessions  *sessions
 	now       func() time.Time
+	publicURL string
 	secure    bool
 	log       *slog.Logger
 	pages     pages
@@ -57,7 +62,8 @@ func New(o Options) (*Console, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Console{
-		desk: o.Desk, operators: o.Operators, sessions: newSessions(o.Now, o.Rand), now: o.Now, secure: o.Secure, log: o.Log,
+		desk: o.Desk, operators: o.Operators, sessions: newSessions(o.Now, o.Rand), now: o.Now, log: o.Log,
+		secure: o.Secure, publicURL: strings.TrimRight(o.PublicURL, "/"),
 		mux: http.NewServeMux(),
 	}
 	var err error
@@ -135,6 +141,17 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.mux.ServeHTTP(w, r)
+}
+
+// base is the console's address, for links that are passed on.
+func (c *Console) base(r *http.Request) string {
+	switch {
+	case c.publicURL != "":
+		return c.publicURL
+	case c.tls(r):
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func (c *Console) tls(r *http.Request) bool { return c.secure || r.TLS != nil }
