@@ -29,7 +29,7 @@ func streams(t config.Tenant, in entraid.Tenant) []stream {
 	return []stream{
 		{entraid.Directory{Tenant: in, ProtectedGroups: t.ProtectedGroups(), Connected: connected}, every.Directory},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
-		{entraid.WorkloadDetections{Tenant: in}, 2 * every.RiskDetections},
+		{entraid.WorkloadDetections{Tenant: in}, every.WorkloadDetections},
 		{entraid.RiskyUsers{Tenant: in}, every.RiskyUsers},
 		{defender.Alerts{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Alerts},
 		{entraid.Registration{Tenant: in}, every.Registration},

@@ -13,7 +13,6 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
-	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
 // A tenant is one Entra tenant at work.
@@ -28,6 +27,11 @@ type tenant struct {
 
 func (t *tenant) name() string { return t.label }
 
+// concurrency is how many directory requests of one kind are in flight. The
+// directory's limit counts requests in a time, not at a time, and one HTTP/2
+// connection carries them all; a page of signals leaves in one go.
+const concurrency = 64
+
 func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	client, err := graph.Open(c.Config, graph.Options{UserAgent: "cordon/" + a.opts.Version, Now: a.opts.Now})
 	if err != nil {
@@ -41,8 +45,7 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	budget := dispatch.NewBudget(dispatch.BudgetOptions{Now: a.opts.Now, Reserve: c.Limits.Reserve, Speed: a.opts.Speed})
 	d, err := dispatch.New(key, a.db.Dispatch(), catalogue, dispatch.Options{
 		Settings: func() dispatch.Settings { return a.dispatchSettings(key) },
-		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now, LeaseTTL: a.opts.Lease,
-		Changed: func(t identity.Tenant, id run.ID) { a.runs.add(run.Key{Tenant: t, ID: id}) },
+		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now, Concurrency: concurrency, LeaseTTL: a.opts.Lease,
 	})
 	if err != nil {
 		return nil, err

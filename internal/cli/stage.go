@@ -35,7 +35,7 @@ type stageSpec struct {
 
 // quick polls as often as identity protection's one request a second allows
 // beside containment.
-const quick = "      risk_detections: 2s\n      risky_users: 5s\n      alerts: 2s\n      directory: 30s\n      registration: 10m\n      open_cases: 10s\n"
+const quick = "      risk_detections: 2s\n      workload_detections: 5s\n      risky_users: 5s\n      alerts: 2s\n      directory: 30s\n      registration: 10m\n      open_cases: 10s\n"
 
 // setStage writes the files of a stage and loads its configuration as anybody
 // would.

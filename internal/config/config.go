@@ -96,11 +96,13 @@ func (t Tenant) Acts() bool { return t.Mode == "act" }
 // negative interval switches the stream off.
 type Connectors struct {
 	RiskDetections time.Duration `yaml:"risk_detections"`
-	RiskyUsers     time.Duration `yaml:"risky_users"`
-	Alerts         time.Duration `yaml:"alerts"`
-	Directory      time.Duration `yaml:"directory"`
-	Registration   time.Duration `yaml:"registration"`
-	OpenCases      time.Duration `yaml:"open_cases"` // facts and history of accounts with an open case
+	// WorkloadDetections needs Workload ID Premium in the tenant.
+	WorkloadDetections time.Duration `yaml:"workload_detections"`
+	RiskyUsers         time.Duration `yaml:"risky_users"`
+	Alerts             time.Duration `yaml:"alerts"`
+	Directory          time.Duration `yaml:"directory"`
+	Registration       time.Duration `yaml:"registration"`
+	OpenCases          time.Duration `yaml:"open_cases"` // facts and history of accounts with an open case
 }
 
 // WithDefaults returns c with the intervals that were not given. Identity
@@ -113,6 +115,7 @@ func (c Connectors) WithDefaults() Connectors {
 		}
 	}
 	set(&c.RiskDetections, 15*time.Second)
+	set(&c.WorkloadDetections, 30*time.Second)
 	set(&c.RiskyUsers, 30*time.Second)
 	set(&c.Alerts, 15*time.Second)
 	set(&c.Directory, 10*time.Minute)
@@ -314,7 +317,7 @@ func (t Tenant) check() []error {
 	}
 	c := t.Connectors
 	for name, d := range map[string]time.Duration{
-		"risk_detections": c.RiskDetections, "risky_users": c.RiskyUsers, "alerts": c.Alerts,
+		"risk_detections": c.RiskDetections, "workload_detections": c.WorkloadDetections, "risky_users": c.RiskyUsers, "alerts": c.Alerts,
 		"directory": c.Directory, "registration": c.Registration, "open_cases": c.OpenCases,
 	} {
 		if d > 0 && d < time.Second {

@@ -47,6 +47,7 @@ type TopicKind string
 // The kinds of topics.
 const (
 	TopicRun      TopicKind = "run"      // ID is a run: it, one of its actions or approvals changed
+	TopicDue      TopicKind = "due"      // ID is a run that has something to do: an action or approval changed and the run did not move along
 	TopicDispatch TopicKind = "dispatch" // a tenant's actions became ready or a stop changed; no ID
 	TopicAudit    TopicKind = "audit"    // entries wait for the sequencer; no tenant, no ID
 	TopicCase     TopicKind = "case"     // ID is a case

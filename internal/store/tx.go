@@ -75,6 +75,7 @@ func (tx *Tx) finish() error {
 			string(k.tenant), k.id); err != nil {
 			return fmt.Errorf("stir run %s: %w", k.id, err)
 		}
+		tx.touch(Topic{TopicDue, k.tenant, k.id})
 	}
 	if err := tx.ringBells(); err != nil {
 		return err
