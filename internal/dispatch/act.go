@@ -260,7 +260,7 @@ func (s *session) facts(tx Tx, spec action.Spec, a action.Action, c *candidate, 
 	if f.Hour, err = tx.Disruptions(s.tenant, reach); err != nil {
 		return f, err
 	}
-	if f.Hour.Tenant > 0 {
+	if f.Hour.Tenant >= set.Limits.filled().AccountsPerMinute { // no minute has more than its hour
 		reach.Since = now.Add(-time.Minute)
 		f.Minute, err = tx.Disruptions(s.tenant, reach)
 	}

@@ -87,7 +87,12 @@ func (f *feedback) Spec() action.Spec { return f.spec }
 
 // Look reads the directory too: one deleted user makes the call fail for all.
 func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Look {
-	out := f.look(ctx, reqs, func(user) string { return "" }, func(sighting) (any, string, bool) { return nil, "", false })
+	out := f.look(ctx, reqs, func(u user) string {
+		if u.guest() {
+			return "a guest's risk belongs to the home tenant"
+		}
+		return ""
+	}, func(sighting) (any, string, bool) { return nil, "", false })
 	risks, _, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		l := &out[n]
@@ -142,7 +147,8 @@ func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action
 			continue
 		}
 		u := risks[r.ID]
-		out[n] = action.Reading{Seen: f.reached(u) && !u.IsProcessing, State: raw(u), Text: describe(u) + when(at), Pending: u.IsProcessing}
+		// Who was told about is in the list afterwards: not being there proves nothing.
+		out[n] = action.Reading{Seen: u.ID != "" && f.reached(u) && !u.IsProcessing, State: raw(u), Text: describe(u) + when(at), Pending: u.IsProcessing}
 	}
 	return out
 }
