@@ -66,7 +66,7 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	if !s.Newer(old) {
 		n, err := tx.exec(keep, append(key, sum, micros0(s.UpdatedAt), doc)...)
-		return olderOr(n, fmt2(what, err))
+		return olderOr(n, wrap(what, err))
 	}
 	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
@@ -95,8 +95,8 @@ func olderOr(n int64, err error) (ingest.Put, error) {
 	return ingest.PutOlder, nil
 }
 
-// fmt2 wraps err, if any, with what was being done.
-func fmt2(what string, err error) error {
+// wrap returns err, if any, with what was being done.
+func wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	if at < oldAt {
 		n, err := tx.exec(keep, append(key, sum, at, doc)...)
-		return olderOr(n, fmt2(what, err))
+		return olderOr(n, wrap(what, err))
 	}
 	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)

@@ -3,12 +3,14 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -91,49 +93,6 @@ func races(t *testing.T, open func(*testing.T) Ports) {
 		}
 	})
 
-	t.Run("TheStopIsReadInTheIntent", func(t *testing.T) {
-		t.Parallel()
-		p := open(t)
-		const people = 8
-		scene(t, p, people)
-		var mu sync.Mutex
-		stopped := false
-		together(people+1, func(i int) {
-			err := p.Dispatch.Update(t.Context(), func(tx dispatch.Tx) error {
-				if i == people {
-					return tx.PutStop(tenant, dispatch.Stop{On: true, By: "o", At: start})
-				}
-				s, err := tx.Stop(tenant)
-				if err != nil || s.On {
-					return err
-				}
-				a := under(i+1, "a", action.Running, start, time.Time{})
-				_, err = tx.PutAction(a)
-				return err
-			})
-			if err != nil {
-				t.Errorf("update: %v", err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			stopped = stopped || i == people
-		})
-		before, err := p.Dispatch.Intents(t.Context(), tenant, start)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = p.Dispatch.Update(t.Context(), func(tx dispatch.Tx) error {
-			s, err := tx.Stop(tenant)
-			if !s.On {
-				t.Errorf("the stop is off after %d intents", len(before))
-			}
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
-
 	t.Run("OneCaseIsOpened", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)
@@ -180,26 +139,83 @@ func races(t *testing.T, open func(*testing.T) Ports) {
 		}
 	})
 
-	t.Run("ThePulseRises", func(t *testing.T) {
+	t.Run("ThePulseRisesWithEveryCommit", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)
-		var mu sync.Mutex
-		var last int64
 		together(6, func(i int) {
 			for n := range 8 {
-				put(t, p, audit.Entry{Tenant: tenant, At: at(time.Duration(n) * time.Second), Kind: audit.CaseOpened, Text: fmt.Sprint(i, n)})
-				mu.Lock()
-				now, err := p.Desk.Pulse(t.Context())
-				if err != nil || now <= last {
-					// Somebody else's pulse may have counted this entry, but a pulse that was
-					// read before this commit must be lower than one read after it.
-					if now < last || err != nil {
-						t.Errorf("pulse fell from %d to %d: %v", last, now, err)
-					}
+				before, err := p.Desk.Pulse(t.Context())
+				if err != nil {
+					t.Error(err)
 				}
-				last = max(last, now)
-				mu.Unlock()
+				put(t, p, audit.Entry{Tenant: tenant, At: start, Kind: audit.CaseOpened, Text: fmt.Sprint(i, n)})
+				if after, err := p.Desk.Pulse(t.Context()); after <= before || err != nil {
+					t.Errorf("pulse %d before the commit, %d after it, %v", before, after, err)
+				}
 			}
 		})
+	})
+
+	// Who has read the trail to its end and comes back finds what is new after it.
+	t.Run("TheTrailGrowsAtItsEnd", func(t *testing.T) {
+		t.Parallel()
+		p := open(t)
+		scene(t, p, 6)
+		sizes, total := []int{1, 120, 2}, 12*2*(1+120+2)
+		done := make(chan struct{})
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			var seen []string
+			for last := false; !last; {
+				select {
+				case <-done:
+					last = true
+				default:
+				}
+				var now []string
+				for page := (desk.Page{Limit: 500}); ; {
+					l, err := p.Desk.AuditEntries(t.Context(), desk.AuditFilter{}, page)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, e := range l.Items {
+						now = append(now, e.Text)
+					}
+					if page.After = l.Next; l.Next == "" {
+						break
+					}
+				}
+				slices.Reverse(now)
+				if len(now) < len(seen) || !slices.Equal(now[:len(seen)], seen) {
+					t.Errorf("%d entries were read, and then one came before the last of them", len(seen))
+					return
+				}
+				seen = now
+			}
+			if len(seen) != total {
+				t.Errorf("%d entries, want %d", len(seen), total)
+			}
+		})
+		together(6, func(i int) {
+			for n := range 12 {
+				update(t, p, func(tx ingest.Tx) error {
+					// So many that writing them takes a while, and of different numbers.
+					for k := range sizes[i%len(sizes)] {
+						if err := tx.Audit(audit.Entry{Tenant: tenant, At: start, Kind: audit.CaseOpened, Text: fmt.Sprint(i, n, k)}); err != nil {
+							return err
+						}
+					}
+					c, err := tx.Case(tenant, openCase(i+1).ID) // something to be slow with
+					if err != nil {
+						return err
+					}
+					_, err = tx.PutCase(c)
+					return err
+				})
+			}
+		})
+		close(done)
+		reader.Wait()
 	})
 }
