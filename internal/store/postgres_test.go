@@ -39,7 +39,8 @@ func TestNumberingWaitsForTheCommitBefore(t *testing.T) {
 			t.Fatal("nobody waits")
 		case <-time.After(5 * time.Millisecond):
 		}
-		if err := other.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+		if err := other.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
 	}
