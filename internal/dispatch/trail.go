@@ -106,13 +106,17 @@ func (s *session) unread(tx Tx, a action.Action, why error, now time.Time) (acti
 	case errors.Is(why, fault.Denied), errors.Is(why, fault.Held):
 		return s.hold(tx, a, Decision{Hold, []Reason{{RuleFacts, Hold, why.Error(), againMode}}}, now)
 	}
+	const unreadable = "its present state could not be read, which is tried again: "
 	after, ok := fault.RetryAfter(why)
 	if !ok {
-		// Half as long again as it has been waiting: no count of tries is kept.
-		after = min(max(now.Sub(a.ApprovedAt)/2, 500*time.Millisecond), 30*time.Second)
+		after = 500 * time.Millisecond
+		if strings.HasPrefix(a.Reason, unreadable) {
+			// Half as long again as it has been waiting: no count of tries is kept.
+			after = min(max(now.Sub(a.ApprovedAt)/2, after), 30*time.Second)
+		}
 		after += jitter(s.o.Rand, after/4)
 	}
-	a.Reason = "its present state could not be read, which is tried again: " + why.Error()
+	a.Reason = unreadable + why.Error()
 	a.NextAt = now.Add(after)
 	return tx.PutAction(a)
 }
