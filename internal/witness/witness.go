@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/lab/graphsim"
@@ -33,37 +34,44 @@ func (r Report) Clean() bool {
 
 type intent struct {
 	action, name string
+	at           time.Time
 	accounts     []string // key values, lower case
 }
+
+// sessions is the field that both ending sessions and setting a password change.
+const sessions = "signInSessionsValidFromDateTime"
 
 // Compare compares the trail with the ledger of the app that Cordon signs in
 // with. protected lists object ids that must not be touched.
 func Compare(trail []audit.Entry, ledger []graphsim.Entry, app string, protected []string) Report {
 	var r Report
 	intents := map[string][]intent{}  // client-request-id → intents
+	ofAction := map[string][]intent{} // action → its intents
 	accepted := map[string][]string{} // client-request-id → actions
-	verified := map[string]string{}   // action → text
-	harmless := map[string]bool{}     // actions whose wanted state held already
+	verified := map[string]audit.Entry{}
+	harmless := map[string]bool{} // actions whose wanted state held already
 	for _, e := range trail {
 		id, _ := e.Data["clientRequestId"].(string)
 		switch e.Kind {
 		case audit.ActionIntent:
 			r.Intents++
 			name, _ := e.Data["action"].(string)
-			intents[id] = append(intents[id], intent{e.Action, name, keys(e.Data["account"])})
+			i := intent{e.Action, name, e.At, keys(e.Data["account"])}
+			intents[id], ofAction[e.Action] = append(intents[id], i), append(ofAction[e.Action], i)
 		case audit.ActionOutcome:
 			if v, _ := e.Data["verdict"].(string); v == "accepted" {
 				accepted[id] = append(accepted[id], e.Action)
 			}
 		case audit.ActionVerified:
-			verified[e.Action] = e.Text
+			verified[e.Action] = e
 		case audit.ActionAlready:
 			harmless[e.Action] = true
 		}
 	}
-	seen := map[string]bool{}     // client-request-ids in the ledger
-	touched := map[string]bool{}  // actions with an effect
-	passwords := map[string]int{} // action → passwords set
+	seen := map[string]bool{}         // client-request-ids in the ledger
+	touched := map[string]bool{}      // actions with an effect
+	passwords := map[string]int{}     // action → passwords set
+	ended := map[string][]time.Time{} // account → when its sessions were ended
 	for _, l := range ledger {
 		if !strings.EqualFold(l.App, app) {
 			continue
@@ -80,7 +88,10 @@ func Compare(trail []audit.Entry, ledger []graphsim.Entry, app string, protected
 			if slices.ContainsFunc(protected, func(p string) bool { return strings.EqualFold(p, object) }) {
 				r.ProtectedTouched = append(r.ProtectedTouched, place)
 			}
-			by := intentsFor(intents[l.ClientRequestID], object)
+			if f.Field == sessions {
+				ended[object] = append(ended[object], l.Received)
+			}
+			by := intentsFor(intents[l.ClientRequestID], object, l.Received)
 			if len(by) == 0 && !secondary(f.Object) {
 				r.Unrecorded = append(r.Unrecorded, place)
 			}
@@ -99,9 +110,9 @@ func Compare(trail []audit.Entry, ledger []graphsim.Entry, app string, protected
 			r.Unwitnessed = append(r.Unwitnessed, fmt.Sprintf("request %s of %s", id, strings.Join(actions, ", ")))
 		}
 	}
-	for a, text := range verified {
-		if !touched[a] && !harmless[a] {
-			r.Unproven = append(r.Unproven, fmt.Sprintf("%s: %s", a, text))
+	for a, e := range verified {
+		if !touched[a] && !harmless[a] && !endedAnyway(ofAction[a], ended, e.At) {
+			r.Unproven = append(r.Unproven, fmt.Sprintf("%s: %s", a, e.Text))
 		}
 	}
 	for _, list := range [][]string{r.Unrecorded, r.Unwitnessed, r.ProtectedTouched, r.Repeated, r.Unproven} {
@@ -116,10 +127,25 @@ func secondary(object string) bool {
 	return !strings.HasPrefix(object, "users/") && !strings.HasPrefix(object, "riskyUsers/")
 }
 
-func intentsFor(list []intent, object string) []intent {
+// endedAnyway reports whether the sessions that an action was to end were ended by
+// another request of ours in the very second in which it looked: the directory
+// keeps whole seconds, so that doing it again would leave no trace.
+func endedAnyway(list []intent, ended map[string][]time.Time, verified time.Time) bool {
+	return slices.ContainsFunc(list, func(i intent) bool {
+		return i.name == "entra.user.revoke_sessions" && slices.ContainsFunc(i.accounts, func(a string) bool {
+			return slices.ContainsFunc(ended[a], func(at time.Time) bool {
+				return !at.Before(i.at.Add(-2*time.Second)) && !at.After(verified)
+			})
+		})
+	})
+}
+
+// intentsFor returns those of the intents that name the object and were written
+// before the request arrived.
+func intentsFor(list []intent, object string, received time.Time) []intent {
 	var out []intent
 	for _, i := range list {
-		if slices.Contains(i.accounts, object) {
+		if slices.Contains(i.accounts, object) && !i.at.After(received) {
 			out = append(out, i)
 		}
 	}
