@@ -178,7 +178,7 @@ func operatorID(name string) string {
 // story: before that every plan would hold for want of a fact.
 func (x *demo) ready(ctx context.Context) error {
 	t := x.tenantKey()
-	err := until(ctx, 20*time.Second, func() (bool, error) {
+	err := until(ctx, time.Minute, func() (bool, error) {
 		d, err := x.app.Store().Desk().Directory(ctx, t)
 		return !d.AsOf.IsZero(), err
 	})

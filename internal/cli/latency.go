@@ -141,14 +141,20 @@ type latencyBench struct {
 }
 
 func setLatency(ctx context.Context, e Env, f latencyFlags, folder string, n int) (*latencyBench, error) {
-	// A third of the people are synchronised or guests or administrators.
-	l, err := openLab(ctx, labSpec{listen: "127.0.0.1:0", seed: 1, users: max(2400, 3*n)})
+	// A quarter of the people are neither synchronised nor guests nor administrators.
+	l, err := openLab(ctx, labSpec{listen: "127.0.0.1:0", seed: 1, users: max(2400, 5*n)})
 	if err != nil {
 		return nil, err
 	}
 	x := &latencyBench{lab: l, pages: &pageRecorder{next: l.tenant.Handler()}}
+	eligible := map[string]bool{} // plans about them ask first
+	l.world.Walk(world.RoleEligibilityInstances, 0, func(_ int, it world.Item) bool {
+		id, _ := it.Value("principalId")
+		eligible[fmt.Sprint(id)] = true
+		return true
+	})
 	l.world.WalkState(func(u world.UserState) bool {
-		if u.AccountEnabled && !u.Privileged && !u.BreakGlass && !u.SyncAccount && u.OnPremises == nil && u.UserType == "Member" {
+		if !eligible[u.ID] && u.AccountEnabled && !u.Privileged && !u.BreakGlass && !u.SyncAccount && u.OnPremises == nil && u.UserType == "Member" {
 			x.people = append(x.people, u.ID)
 		}
 		return len(x.people) < n
