@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -27,7 +28,7 @@ type pages map[string]*template.Template
 func loadPages(s static) (pages, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
 		"static": s.path, "show": show, "clip": clip, "stamp": stamp, "machine": machine, "ago": ago, "until": until,
-		"level": level, "state": state, "seg": url.PathEscape, "source": source, "short": short, "who": actorName, "kind": kindName, "brief": brief, "provider": provider,
+		"level": level, "state": state, "seg": url.PathEscape, "source": source, "short": short, "who": actorName, "kind": kindName, "value": value, "provider": provider,
 		"bar": func(points int) int { return max(0, min(100, points)) }, "inc": func(n int) int { return n + 1 },
 		"part": func(pairs ...any) (map[string]any, error) {
 			m := map[string]any{}
@@ -215,14 +216,17 @@ func source(s signal.Source) string {
 	return string(s)
 }
 
-// brief is a value of the trail's evidence in little room: of a digest, its
-// beginning.
-func brief(v any) string {
-	s := fmt.Sprint(v)
-	if len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" {
-		return short(s) + "…"
+// value is one value of the trail's evidence, lists and the like as JSON.
+func value(v any) string {
+	switch v.(type) {
+	case string, bool, float64:
+		return show(v)
 	}
-	return clip(60, s)
+	b, err := json.Marshal(v)
+	if err != nil {
+		return show(v)
+	}
+	return show(string(b))
 }
 
 // provider is a directory's own name.

@@ -2,17 +2,23 @@ package console
 
 import (
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
 // TestScreenshots writes a picture of every page to the folder CORDON_SHOTS, for
-// people to look at; it proves nothing and runs only when asked.
+// people to look at; it proves nothing and runs only when asked. With
+// CORDON_SHOTS_LINK, a sign-in link of a running Cordon, it shows that one.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("CORDON_SHOTS")
 	if dir == "" {
 		t.Skip("CORDON_SHOTS is not set")
+	}
+	if link := os.Getenv("CORDON_SHOTS_LINK"); link != "" {
+		shootRunning(t, dir, link)
+		return
 	}
 	g := newGallery(t)
 	b := startChromium(t)
@@ -22,11 +28,7 @@ func TestScreenshots(t *testing.T) {
 	in := func(width, height int) *tab {
 		link, err := g.console.Link("owner")
 		check(t, err)
-		p := b.tab(srv.URL, width, height)
-		p.open(link)
-		p.click("main button")
-		p.wait(`location.pathname === "/"`)
-		return p
+		return signedInTab(b, srv.URL, link, width, height)
 	}
 	p, narrow := in(1280, 900), in(420, 900)
 	for name, path := range g.paths {
@@ -44,8 +46,36 @@ func TestScreenshots(t *testing.T) {
 	p.shoot(filepath.Join(dir, "stopped.png"), false)
 	p.open("/hold")
 	p.shoot(filepath.Join(dir, "stopped-hold.png"), false)
-	w := g.as(t, "analyst").post("/identities/"+string(g.quiet)+"/hand-over", "reason", "back at work")
-	if w.Code != 200 {
-		t.Fatal(w.Code)
+}
+
+func signedInTab(b *chromium, base, link string, width, height int) *tab {
+	b.t.Helper()
+	p := b.tab(base, width, height)
+	p.open(link)
+	p.click("main button")
+	p.wait(`location.pathname === "/" && document.readyState === "complete"`)
+	return p
+}
+
+func shootRunning(t *testing.T, dir, link string) {
+	t.Helper()
+	u, err := url.Parse(link)
+	check(t, err)
+	p := signedInTab(startChromium(t), u.Scheme+"://"+u.Host, u.RequestURI(), 1280, 860)
+	for _, page := range []struct{ name, path, follow string }{
+		{"queue", "/", ""}, {"identity", "/", "[data-row] .go"}, {"runs", "/runs", ""}, {"run", "/runs?state=contained", "[data-row] .go"},
+		{"approvals", "/approvals", ""}, {"approval", "/approvals?state=all", "[data-row] .go"}, {"actions", "/actions", ""},
+		{"action", "/actions?state=verified", "[data-row] .go"}, {"audit", "/audit", ""}, {"identities", "/identities", ""},
+	} {
+		p.open(page.path)
+		if page.follow != "" {
+			if p.text(`document.querySelector("`+page.follow+`") !== null`) != "true" {
+				continue
+			}
+			p.text(`window.before = "yes"`)
+			p.click(page.follow)
+			p.wait(`window.before === undefined && document.readyState === "complete"`)
+		}
+		p.shoot(filepath.Join(dir, page.name+".png"), page.name != "queue")
 	}
 }

@@ -142,26 +142,19 @@ func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
 
 // breaks says what stops working for the person or workload behind the account.
 func breaks(st playbook.Step) string {
-	var text string
-	switch st.Effect {
-	case action.EffectVerdict:
-		text = "nothing stops working: it tells the product what we think"
-	case action.EffectRestrict:
-		text = "access stops until it is undone"
-		if st.Undo == "" {
-			text = "present access stops; it has to be gained anew"
-		}
-	case action.EffectCredential:
-		text = "the present credential stops working for good"
-	case action.EffectRelease:
-		text = "nothing stops working: access comes back"
-	default:
-		text = "not known"
+	switch {
+	case st.Effect == action.EffectVerdict:
+		return "nothing stops working: it tells the product what we think"
+	case st.Effect == action.EffectRestrict && st.Undo == "":
+		return "present access stops; it has to be gained anew"
+	case st.Effect == action.EffectRestrict:
+		return "access stops until it is undone"
+	case st.Effect == action.EffectCredential:
+		return "the present credential stops working for good"
+	case st.Effect == action.EffectRelease:
+		return "nothing stops working: access comes back"
 	}
-	if st.Limits != "" {
-		text += "; it does not reach: " + st.Limits
-	}
-	return text
+	return "not known"
 }
 
 func (s *Service) undone(st playbook.Step) string {
