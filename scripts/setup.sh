@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests need on a fresh Debian machine with Go: as root by apt,
-# otherwise it says exactly what is missing. Usage: setup.sh [postgres] [chromium] [cgo]
+# otherwise it says exactly what is missing. Usage: setup.sh [postgres] [chromium] [cgo] [samba]
 set -euo pipefail
 
 need=()
@@ -9,6 +9,8 @@ for what in "$@"; do
     postgres) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql) ;;
     chromium) command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
     cgo)      command -v gcc >/dev/null || need+=(gcc libc6-dev) ;;
+    samba)    { command -v samba && command -v samba-tool && command -v ldbadd && command -v kinit && command -v ldapsearch && command -v smbclient && [ -d /usr/share/samba/setup ]; } >/dev/null ||
+                need+=(samba samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules winbind krb5-user ldb-tools ldap-utils smbclient python3-samba) ;;
     *) echo "setup.sh: unknown part $what" >&2; exit 2 ;;
   esac
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every suite in its short form. SKIP=name,… leaves suites out; what was
 # left out stands in the last lines. With CI=true nothing may be left out.
-# Suites: lint unit postgres browser kill fuzz demo
+# Suites: lint unit postgres browser samba kill fuzz demo
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,9 +25,11 @@ suite() { # name, command…
 parts=(cgo)
 case "$skip" in *,postgres,*) left+=(postgres) ;; *) parts+=(postgres) ;; esac
 case "$skip" in *,browser,*) left+=(browser) ;; *) parts+=(chromium) ;; esac
+case "$skip" in *,samba,*) left+=(samba) ;; *) parts+=(samba) ;; esac
 scripts/setup.sh "${parts[@]}" || exit 2
 case "$skip" in *,postgres,*) export CORDON_TEST_POSTGRES=skip ;; esac
 case "$skip" in *,browser,*) export CORDON_TEST_BROWSER=skip ;; esac
+case "$skip" in *,samba,*) export CORDON_TEST_DOMAIN=skip ;; esac
 if [ -n "${CORDON_SHARED:-}" ] && [ ! -d "$CORDON_SHARED" ]; then
   echo "test: CORDON_SHARED=$CORDON_SHARED is not a folder" >&2
   exit 2

@@ -1,0 +1,2 @@
+// Package activedirectory changes accounts in Active Directory over LDAP.
+package activedirectory

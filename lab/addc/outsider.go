@@ -1,0 +1,159 @@
+package addc
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Logon is what an outsider's tool said of one attempt to sign in.
+type Logon struct {
+	OK   bool
+	Text string // the tool's own words
+}
+
+// Kinit asks for a Kerberos ticket with the password, of c alone.
+func (d *Domain) Kinit(ctx context.Context, c *DC, sam, password string) (Logon, error) {
+	dir, err := os.MkdirTemp(d.Dir, "kinit-")
+	if err != nil {
+		return Logon{}, err
+	}
+	defer os.RemoveAll(dir)
+	conf := filepath.Join(dir, "krb5.conf")
+	text := fmt.Sprintf("[libdefaults]\n default_realm = %s\n dns_lookup_kdc = false\n[realms]\n %s = {\n  kdc = %s:88\n }\n", d.Realm, d.Realm, c.Addr)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return Logon{}, err
+	}
+	cmd := d.command(ctx, d.Station, "kinit", "-c", filepath.Join(dir, "cache"), sam+"@"+d.Realm)
+	cmd.Env = append(cmd.Env, "KRB5_CONFIG="+conf)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	return attempt(cmd)
+}
+
+// Bind tries an LDAP simple bind over LDAPS on c.
+func (d *Domain) Bind(ctx context.Context, c *DC, upn, password string) (Logon, error) {
+	file, err := d.secret(password)
+	if err != nil {
+		return Logon{}, err
+	}
+	defer os.Remove(file)
+	return attempt(d.command(ctx, d.Station, "ldapsearch", "-x", "-LLL", "-H", "ldaps://"+c.Host, "-D", upn, "-y", file, "-s", "base", "-b", d.BaseDN, "dc"))
+}
+
+// SMB tries to list a share of c with the password (NTLM).
+func (d *Domain) SMB(ctx context.Context, c *DC, sam, password string) (Logon, error) {
+	file, err := d.secret(fmt.Sprintf("username = %s\npassword = %s\ndomain = %s\n", sam, password, d.NetBIOS))
+	if err != nil {
+		return Logon{}, err
+	}
+	defer os.Remove(file)
+	return attempt(d.command(ctx, d.Station, "smbclient", "//"+c.Host+"/netlogon", "-A", file, "--use-kerberos=off", "-c", "ls"))
+}
+
+// attempt tells a tool that says no from a tool that does not run.
+func attempt(c *exec.Cmd) (Logon, error) {
+	out, err := c.CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		return Logon{}, fmt.Errorf("%s: %w", c.Path, err)
+	}
+	return Logon{OK: err == nil, Text: text}, nil
+}
+
+// secret keeps a password off the command line, which every process may read.
+func (d *Domain) secret(text string) (path string, err error) {
+	f, err := os.CreateTemp(d.Dir, "secret-")
+	if err != nil {
+		return "", err
+	}
+	if _, err = f.WriteString(text); err != nil {
+		f.Close()
+		return "", err
+	}
+	return f.Name(), f.Close()
+}
+
+// Modify carries out LDIF changes on c as the built-in Administrator: what
+// somebody else does in the domain.
+func (d *Domain) Modify(ctx context.Context, c *DC, ldif string) error {
+	file, err := d.secret(d.Admin.Password)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file)
+	cmd := d.command(ctx, d.Station, "ldapmodify", "-x", "-H", "ldaps://"+c.Host, "-D", d.Admin.UPN, "-y", file)
+	cmd.Stdin = strings.NewReader(ldif)
+	_, err = output(cmd)
+	return err
+}
+
+// Read returns attributes of one object as c shows them to the Administrator; of
+// several values the first. Binary values come as they are.
+func (d *Domain) Read(ctx context.Context, c *DC, dn string, attributes ...string) (map[string]string, error) {
+	file, err := d.secret(d.Admin.Password)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file)
+	out, err := d.in(ctx, d.Station, "ldapsearch", append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", "ldaps://" + c.Host,
+		"-D", d.Admin.UPN, "-y", file, "-s", "base", "-b", dn}, attributes...)...)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), ":")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if encoded, is64 := strings.CutPrefix(value, ": "); is64 {
+			b, err := base64.StdEncoding.DecodeString(encoded)
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %s: %w", dn, name, err)
+			}
+			value = string(b)
+		} else {
+			value = strings.TrimPrefix(value, " ")
+		}
+		if _, has := values[name]; !has {
+			values[name] = value
+		}
+	}
+	return values, nil
+}
+
+// Part keeps the controllers from each other; both go on answering everybody
+// else. Rejoin ends it.
+func (d *Domain) Part(ctx context.Context) error { return d.routes(ctx, "add") }
+
+// Rejoin lets the controllers replicate again.
+func (d *Domain) Rejoin(ctx context.Context) error { return d.routes(ctx, "del") }
+
+func (d *Domain) routes(ctx context.Context, verb string) error {
+	for _, c := range d.Controllers {
+		for _, other := range d.Controllers {
+			if other == c {
+				continue
+			}
+			if _, err := d.in(ctx, c.PID, "ip", "route", verb, "unreachable", other.Addr+"/32"); err != nil {
+				return fmt.Errorf("%s the way between %s and %s: %w", verb, c.Host, other.Host, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Cut takes c off the network, Heal puts it back.
+func (d *Domain) Cut(ctx context.Context, c *DC) error { return d.link(ctx, c, "down") }
+
+// Heal puts c back on the network.
+func (d *Domain) Heal(ctx context.Context, c *DC) error { return d.link(ctx, c, "up") }
+
+func (d *Domain) link(ctx context.Context, c *DC, state string) error {
+	_, err := d.in(ctx, d.Station, "ip", "link", "set", "p"+strings.TrimPrefix(c.Name, "dc"), state)
+	return err
+}
