@@ -129,7 +129,7 @@ func testOnly(allowed map[string][]string, pkg string) []string {
 // network or the disk.
 func TestKernelIsPure(t *testing.T) {
 	t.Parallel()
-	kernel := []string{"fault", "identity", "signal", "risk", "access"}
+	kernel := []string{"fault", "identity", "signal", "detection", "risk", "access"}
 	for _, f := range files(t) {
 		if f.test || !slices.Contains(kernel, f.pkg) {
 			continue

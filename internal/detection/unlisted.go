@@ -1,0 +1,41 @@
+package detection
+
+import "github.com/seed-f47efad2/cordon/internal/signal"
+
+// unlisted are kinds that live tenants or older pages show and no present list has.
+func unlisted() []Entry {
+	return []Entry{
+		{
+			Group: SignIn, Name: "Suspicious authenticator approval", Types: []string{"suspiciousAuthAppApproval"}, Licence: p2,
+			Level: high, Varies: true, Family: Password, Tactic: credentialAccess, Techniques: attack("T1621"),
+		},
+		{
+			Group: Agent, Name: "Unified agent risk", Types: []string{"unifiedAgentRisk"}, Licence: agent365,
+			Level: medium, Varies: true, Family: AgentActivity, Tactic: initialAccess, Techniques: attack("T1078.004"),
+		},
+		{
+			Group: Defender, Name: "Suspicious bulk user deletion via scripted activity", Detectors: []string{"xdr_SuspiciousBulkUserDeletion"},
+			Level: high, Varies: true, Family: CloudAdmin, Tactic: impact, Techniques: attack("T1531"),
+		},
+		{
+			Group: Defender, Name: "Reciprocal Temporary Access Pass creation between users", Detectors: []string{"xdr_ReciprocalTAPCreationViaGraphAPI"},
+			Level: high, Varies: true, Family: Method, Tactic: persistence, Techniques: attack("T1556.006"),
+		},
+		{
+			Group: Defender, Name: "Possible Okta session theft", Detectors: []string{"xdr_PossibleOktaSessionTheft"},
+			Level: high, Varies: true, Family: Provider, Tactic: credentialAccess, Techniques: attack("T1539"), Cause: signal.CauseSession,
+		},
+		{
+			Group: Defender, Name: "Suspicious account creation",
+			Level: medium, Varies: true, Family: CloudAdmin, Tactic: persistence, Techniques: attack("T1136.003"),
+		},
+		{
+			Group: Defender, Name: "Suspicious file modification",
+			Level: medium, Varies: true, Family: Data, Tactic: impact, Techniques: attack("T1565.001"),
+		},
+		{
+			Group: Defender, Name: "Suspicious inbox rule",
+			Level: medium, Varies: true, Family: Mailbox, Tactic: evasion, Techniques: attack("T1564.008"),
+		},
+	}
+}
