@@ -5,13 +5,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -175,157 +170,22 @@ func Load(path string, environ []string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return c, c.Check()
+	var errs []error
+	lines := linesOf(text)
+	for _, m := range c.mistakes() {
+		errs = append(errs, fault.Errorf(fault.Invalid, "%s: %s: %w", lines.place(path, m.key), m.key, m.err))
+	}
+	return c, errors.Join(errs...)
 }
 
-var slug = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
-
-// Check returns every mistake in c at once, without a network.
+// Check returns every mistake in c at once, without a network. Each begins with
+// the key at fault.
 func (c Config) Check() error {
 	var errs []error
-	bad := func(format string, args ...any) {
-		errs = append(errs, fault.Errorf(fault.Invalid, "configuration: "+format, args...))
-	}
-	switch {
-	case c.Store == "":
-		bad("store is missing: sqlite:PATH or postgres://…")
-	case !strings.HasPrefix(c.Store, "sqlite:") && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://"):
-		bad("store must begin with sqlite: or postgres://")
-	}
-	errs = append(errs, c.checkListener()...)
-	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, c.Log.Level) {
-		bad("log.level: %q is not one of debug, info, warn, error", c.Log.Level)
-	}
-	if !slices.Contains([]string{"", "text", "json"}, c.Log.Format) {
-		bad("log.format: %q is not one of text, json", c.Log.Format)
-	}
-	if c.Audit.Key == "" {
-		bad("audit.key is missing: a reference to a key made by `cordon audit keygen`")
-	} else if err := c.Audit.Key.Check(); err != nil {
-		bad("audit.key: %w", err)
-	}
-	if len(c.Tenants) == 0 {
-		bad("tenants: there is none")
-	}
-	ids := map[string]bool{}
-	for n, o := range c.Operators {
-		for _, err := range o.check() {
-			bad("operators[%d]: %w", n, err)
-		}
-		if ids[o.ID] {
-			bad("operators[%d]: the id %q is taken", n, o.ID)
-		}
-		ids[o.ID] = true
-	}
-	tenants := map[identity.Tenant]bool{}
-	for n, t := range c.Tenants {
-		for _, err := range t.check() {
-			bad("tenants[%d]: %w", n, err)
-		}
-		if tenants[t.Key()] {
-			bad("tenants[%d]: tenant_id %s is listed twice", n, t.TenantID)
-		}
-		tenants[t.Key()] = true
+	for _, m := range c.mistakes() {
+		errs = append(errs, fault.Errorf(fault.Invalid, "configuration: %s: %w", m.key, m.err))
 	}
 	return errors.Join(errs...)
-}
-
-func (c Config) checkListener() []error {
-	var errs []error
-	bad := func(format string, args ...any) {
-		errs = append(errs, fault.Errorf(fault.Invalid, "configuration: "+format, args...))
-	}
-	if c.Listen != "" {
-		host, _, err := net.SplitHostPort(c.Listen)
-		ip := net.ParseIP(host)
-		switch {
-		case err != nil:
-			bad("listen: %w", err)
-		case c.TLS.CertFile == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()):
-			bad("listen: %s is not loopback; tokens would travel in clear. Give tls.cert_file and tls.key_file, or listen on 127.0.0.1 behind a proxy", c.Listen)
-		}
-	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		bad("tls: cert_file and key_file go together")
-	}
-	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			bad("public_url: %q is no URL", c.PublicURL)
-		}
-	}
-	return errs
-}
-
-func (o Operator) check() []error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !slug.MatchString(o.ID) {
-		bad("id %q: 1 to 64 of a-z, 0-9, . _ @ -", o.ID)
-	}
-	if len(o.Roles) == 0 {
-		bad("operator %s has no roles; there are %v", o.ID, access.Roles())
-	}
-	for _, r := range o.Roles {
-		if !access.Role(r).Known() {
-			bad("operator %s: no role %q; there are %v", o.ID, r, access.Roles())
-		}
-	}
-	if o.Token != "" {
-		if err := o.Token.Check(); err != nil {
-			bad("operator %s: token: %w", o.ID, err)
-		}
-	}
-	return errs
-}
-
-var guid = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
-func (t Tenant) check() []error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !guid.MatchString(t.TenantID) {
-		bad("tenant_id %q is not a GUID; the Entra admin centre shows it under Overview", t.TenantID)
-	}
-	if err := t.Config.Check(); err != nil {
-		errs = append(errs, err)
-	}
-	if !slices.Contains([]string{"", "observe", "act"}, t.Mode) {
-		bad("mode: %q is not one of observe, act", t.Mode)
-	}
-	for n, d := range t.Directories {
-		bad("directories[%d]: %s: Active Directory cannot be connected by this version; leave directories empty, and what needs it is held for a person", n, d.Domain)
-	}
-	for n, p := range t.Protected {
-		given := 0
-		for _, v := range []string{p.ID, p.UPN, p.SID, p.Group} {
-			if v != "" {
-				given++
-			}
-		}
-		if given != 1 {
-			bad("protected[%d]: give exactly one of id, upn, sid and group", n)
-		}
-		if p.Reason == "" {
-			bad("protected[%d]: reason is missing; it is shown wherever the protection stops something", n)
-		}
-		if p.Group != "" && !guid.MatchString(p.Group) {
-			bad("protected[%d]: group %q is not an object id", n, p.Group)
-		}
-	}
-	if err := t.Limits.Check(); err != nil {
-		errs = append(errs, err)
-	}
-	c := t.Connectors
-	for name, d := range map[string]time.Duration{
-		"risk_detections": c.RiskDetections, "workload_detections": c.WorkloadDetections, "risky_users": c.RiskyUsers, "alerts": c.Alerts,
-		"directory": c.Directory, "registration": c.Registration, "open_cases": c.OpenCases,
-	} {
-		if d > 0 && d < time.Second {
-			bad("connectors.%s: %s is under a second", name, d)
-		}
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errs
 }
 
 // resolve makes relative paths relative to the configuration's folder, so that
