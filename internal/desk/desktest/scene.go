@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing/fstest"
 	"time"
@@ -135,9 +136,9 @@ func Person(n int, name, upn string, now time.Time) identity.Identity {
 	}
 }
 
-// Empty returns a scene with operators and playbooks and nobody at risk.
-func Empty() *Scene {
-	s := &Scene{Store: New()}
+// checked is the catalogue and the playbooks of every scene. Both are immutable,
+// and compiling playbooks takes longer than most tests.
+var checked = sync.OnceValues(func() (*action.Catalogue, *playbook.Library) {
 	cat, err := action.NewCatalogue(types(), nil)
 	check(err)
 	library, problems := playbook.Load(fstest.MapFS{
@@ -146,6 +147,13 @@ func Empty() *Scene {
 	if len(problems) > 0 {
 		panic(fmt.Sprintf("desktest: playbooks: %v", problems))
 	}
+	return cat, library
+})
+
+// Empty returns a scene with operators and playbooks and nobody at risk.
+func Empty() *Scene {
+	s := &Scene{Store: New()}
+	cat, library := checked()
 	policy := func(identity.Tenant) identity.Policy {
 		return identity.Policy{List: []identity.Protected{{Match: ObjectID(5), Reason: "emergency access"}}}
 	}
@@ -154,6 +162,7 @@ func Empty() *Scene {
 		Mode:  func(identity.Tenant) playbook.Mode { return playbook.Enforce },
 		Nudge: func(identity.Tenant) { s.nudged.Add(1) },
 	}
+	var err error
 	s.Operators, err = desk.NewOperators(operators(), s.Now)
 	check(err)
 	s.Desk, err = desk.New(desk.Options{
