@@ -141,7 +141,8 @@ func (a *App) expireHandOvers(ctx context.Context) {
 }
 
 // poll reads one stream at its interval. A failure waits as long as the source
-// asked for, else for the interval, doubled with each failure up to five minutes.
+// asked for, else two seconds, doubled with each failure up to the interval or
+// five minutes.
 func (a *App) poll(ctx context.Context, t *tenant, s stream) {
 	failures := 0
 	for ctx.Err() == nil {
@@ -160,7 +161,7 @@ func (a *App) poll(ctx context.Context, t *tenant, s stream) {
 			return
 		case err != nil:
 			failures++
-			wait = min(s.every<<min(failures, 6), max(5*time.Minute, s.every))
+			wait = min(time.Second<<min(failures, 9), max(s.every, 5*time.Minute))
 			if d, ok := fault.RetryAfter(err); ok {
 				wait = max(wait, d)
 			}

@@ -185,7 +185,12 @@ func (x *demo) fill(ctx context.Context, o *outcome, i identity.Identity) error 
 func (o *outcome) judge(w scenario.Expectation) {
 	busy, undone := false, false
 	var held, refused string
+	newest := map[string]bool{} // a later run of a playbook stands for the earlier ones: it was planned anew
 	for _, p := range o.Plans {
+		if newest[p.Playbook] {
+			continue
+		}
+		newest[p.Playbook] = true
 		switch p.State {
 		case run.HeldState:
 			held = p.Reason

@@ -41,6 +41,10 @@ func (Directory) Permissions() []string {
 	return []string{"RoleManagement.Read.Directory", "GroupMember.Read.All", "User.Read.All"}
 }
 
+// patient lets a reading of many requests wait when it is told how long: begun
+// again from the start it would be refused again.
+var patient = graph.Paging{Wait: time.Minute}
+
 type directoryRole struct {
 	ID             string `json:"id"`
 	RoleTemplateID string `json:"roleTemplateId"`
@@ -89,7 +93,7 @@ func (d Directory) Pages(ctx context.Context, _ connector.Cursor) iter.Seq2[conn
 func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 	facts := connector.DirectoryFacts{AsOf: d.Now(), Holders: map[string][]identity.Role{}, Connected: d.Connected}
 	var roles []directoryRole
-	for o, err := range graph.Objects[directoryRole](ctx, d.Graph, graph.Request{Path: "/directoryRoles", Priority: graph.Low}, graph.Paging{}) {
+	for o, err := range graph.Objects[directoryRole](ctx, d.Graph, graph.Request{Path: "/directoryRoles", Priority: graph.Low}, patient) {
 		if err = errors.Join(err, o.Err); err != nil {
 			return facts, err
 		}
@@ -132,7 +136,7 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 // members; a principal of a type that is not shown is taken for an account.
 func (d Directory) eligible(ctx context.Context, facts *connector.DirectoryFacts) error {
 	q := graph.Request{Path: "/roleManagement/directory/roleEligibilityScheduleInstances", Query: url.Values{"$expand": {"principal,roleDefinition"}}, Priority: graph.Low}
-	for o, err := range graph.Objects[eligibility](ctx, d.Graph, q, graph.Paging{}) {
+	for o, err := range graph.Objects[eligibility](ctx, d.Graph, q, patient) {
 		if err = errors.Join(err, o.Err); err != nil {
 			return err
 		}
@@ -156,7 +160,7 @@ func (d Directory) eligible(ctx context.Context, facts *connector.DirectoryFacts
 // members, however deep, because it gives its role to all of them.
 func (d Directory) members(ctx context.Context, path string) ([]member, error) {
 	var out []member
-	for o, err := range graph.Objects[member](ctx, d.Graph, graph.Request{Path: path, Query: url.Values{"$select": {"id,accountEnabled"}}, Priority: graph.Low}, graph.Paging{}) {
+	for o, err := range graph.Objects[member](ctx, d.Graph, graph.Request{Path: path, Query: url.Values{"$select": {"id,accountEnabled"}}, Priority: graph.Low}, patient) {
 		if err = errors.Join(err, o.Err); err != nil {
 			return nil, err
 		}
