@@ -165,8 +165,7 @@ func TestEveryEndpointForEveryRole(t *testing.T) {
 	s := start(t, httpapi.Options{})
 	rows := s.rows()
 	for _, op := range operations(t, s.handler) {
-		row, ok := rows[op.id]
-		if !ok {
+		if _, ok := rows[op.id]; !ok {
 			t.Errorf("%s %s (%s) has no row in the table", op.method, op.path, op.id)
 			continue
 		}
@@ -179,7 +178,7 @@ func TestEveryEndpointForEveryRole(t *testing.T) {
 				t.Parallel()
 				s := start(t, httpapi.Options{}) // each call meets the same world
 				// What ids and keys a scene gives is its own.
-				row = s.rows()[op.id]
+				row := s.rows()[op.id]
 				w := s.call(access.OperatorID(role), op.method, row.path, row.body)
 				want := http.StatusForbidden
 				switch {

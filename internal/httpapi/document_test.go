@@ -36,10 +36,9 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, op := range operations(t, s.handler) {
-		row := s.rows()[op.id]
 		for _, token := range []string{desktest.Token("owner"), "nobody"} {
 			s := start(t, httpapi.Options{})
-			row = s.rows()[op.id]
+			row := s.rows()[op.id]
 			r := httptest.NewRequest(op.method, row.path, strings.NewReader(row.body))
 			r.Header.Set("Authorization", "Bearer "+token)
 			if row.body != "" {
