@@ -251,7 +251,7 @@ func (o of) missing() string {
 func (s *scene) settle(t *testing.T, p *server) rows {
 	t.Helper()
 	deadline := time.Now().Add(150 * time.Second)
-	told := time.Now()
+	began, told, calm := time.Now(), time.Now(), false
 	for {
 		s.rest(t, p, 250*time.Millisecond)
 		r, err := s.rows(t.Context())
@@ -265,6 +265,10 @@ func (s *scene) settle(t *testing.T, p *server) rows {
 			if len(open) == 0 {
 				return r
 			}
+		}
+		if !calm && time.Since(began) > stormy {
+			calm = true
+			s.lab.calm(t)
 		}
 		if time.Since(told) > 10*time.Second {
 			told = time.Now()
@@ -371,6 +375,9 @@ func (s *scene) verifyTrail(t *testing.T) []audit.Entry {
 	}
 	export, err := run(t, s.bin, "audit", "export", "--config", s.config)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "audit.jsonl"), export, 0o600); err != nil { // for whoever looks into a failure
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(pub)

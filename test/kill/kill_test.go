@@ -39,7 +39,8 @@ const (
 	lease    = time.Second
 	perLife  = 5 // people to whom something happens in each life of the server
 	shortest = 50 * time.Millisecond
-	longest  = 3500 * time.Millisecond
+	longest  = 3 * time.Second
+	stormy   = 5 * time.Second // how long after the last kill the tenant still breaks requests
 )
 
 func TestMain(m *testing.M) {
@@ -157,7 +158,7 @@ func (s *scene) play(t *testing.T) {
 	last := s.start(t)
 	end := s.settle(t, last)
 	cancel()
-	t.Logf("settled %v after the last kill; %d approvals given", time.Since(s.began).Round(time.Second), <-answered)
+	t.Logf("everything settled %v after the start; %d approvals given", time.Since(s.began).Round(time.Second), <-answered)
 	if err := last.stop(); err != nil {
 		t.Errorf("the last server does not stop cleanly: %v\n%s", err, s.tail())
 	}

@@ -145,6 +145,19 @@ func (l *lab) happen(t testing.TB, events []world.Event) {
 	}
 }
 
+// calm lets the tenant break no further request.
+func (l *lab) calm(t testing.TB) {
+	t.Helper()
+	res, err := l.http.Post(l.URL+"/_lab/faults", "application/json", strings.NewReader(`{"faults":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusNoContent {
+		t.Fatalf("lab: faults: %s", res.Status)
+	}
+}
+
 func (l *lab) users(t testing.TB) map[string]world.UserState {
 	t.Helper()
 	var v struct {
