@@ -134,17 +134,18 @@ func (t *table) add(n int, e Entry) {
 	}
 }
 
-// detection finds a detection. What is linked to a sign-in and what is linked only
-// to the user may have one type; the sign-in's request id tells them apart.
+// detection finds a detection: on the list of its source, else on the others. What
+// is linked to a sign-in and what is linked only to the user may have one type; the
+// sign-in's request id tells them apart.
 func (t *table) detection(s signal.Signal) (int, bool) {
-	order := [2]Group{User, SignIn}
+	order := [4]Group{User, SignIn, Workload, Agent}
 	switch {
 	case s.Source == signal.WorkloadDetection:
-		order = [2]Group{Workload, Workload}
+		order = [4]Group{Workload, Agent, User, SignIn}
 	case s.Source == signal.AgentDetection:
-		order = [2]Group{Agent, Agent}
+		order = [4]Group{Agent, Workload, User, SignIn}
 	case s.RequestID != "" || s.CorrelationID != "":
-		order = [2]Group{SignIn, User}
+		order = [4]Group{SignIn, User, Workload, Agent}
 	}
 	name := strings.ToLower(s.Type)
 	for _, g := range order {

@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -80,8 +81,13 @@ func levels() []string {
 	return []string{string(signal.LevelNone), string(signal.LevelLow), string(signal.LevelMedium), string(signal.LevelHigh)}
 }
 
-func causes() []signal.Cause {
-	return []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth, signal.CauseWorkload, signal.CauseDirectory, signal.CauseUnknown}
+// families are the categories of the catalogue of detections.
+func families() []string {
+	var out []string
+	for _, f := range detection.Families() {
+		out = append(out, string(f.Family))
+	}
+	return out
 }
 
 // words are the closed sets a literal is checked against when the expression is
@@ -91,7 +97,9 @@ func words(path string) []string {
 	case "risk.level":
 		return levels()
 	case "risk.causes", "signal.cause":
-		return texts(causes())
+		return texts(signal.Causes())
+	case "signal.family":
+		return families()
 	case "identity.kind":
 		return texts([]identity.Kind{identity.KindUnknown, identity.KindPerson, identity.KindGuest, identity.KindWorkload, identity.KindComputer, identity.KindAgent})
 	case "identity.authority", "tenant.connected":

@@ -195,14 +195,15 @@ func (r *reader) acknowledged(s *StepRule, where string) {
 }
 
 // fits reports whether spec is a remedy for any of the causes, or for none at
-// all (it neither cures nor harms). Law 7.
+// all (it neither cures nor harms). Law 7. Where the signals say what was done with
+// the account and not how it was come by, any remedy fits.
 func fits(spec action.Spec, causes []signal.Cause) bool {
 	if len(spec.Remedies) == 0 {
 		return true
 	}
 	for _, c := range causes {
 		switch c {
-		case signal.CauseUnknown:
+		case signal.CauseUnknown, signal.CauseMailbox, signal.CauseMethod, signal.CauseDevice:
 			return true
 		case signal.CauseBoth:
 			if cures(spec, signal.CausePassword) || cures(spec, signal.CauseSession) {
@@ -217,9 +218,9 @@ func fits(spec action.Spec, causes []signal.Cause) bool {
 	return false
 }
 
-// cures reports whether spec is a remedy for c. Rights in Active Directory are
-// used through an account whose password somebody knows, so what cures a
-// password is a remedy there too.
+// cures reports whether spec is a remedy for c. Rights in a directory are used
+// through an account whose password somebody knows, so what cures a password is a
+// remedy there too.
 func cures(spec action.Spec, c signal.Cause) bool {
 	return slices.Contains(spec.Remedies, c) ||
 		slices.Contains(spec.Remedies, signal.CauseBoth) && (c == signal.CausePassword || c == signal.CauseSession) ||

@@ -9,6 +9,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -54,6 +55,7 @@ type celSignal struct {
 	Type       string    `cel:"type"`
 	Title      string    `cel:"title"`
 	Cause      string    `cel:"cause"`
+	Family     string    `cel:"family"`
 	Level      string    `cel:"level"`
 	State      string    `cel:"state"`
 	Open       bool      `cel:"open"`
@@ -227,9 +229,9 @@ func (f *facts) trigger(in Input) celSignal {
 }
 
 func celSignalOf(s signal.Signal) celSignal {
-	t, _ := s.Known()
+	e, _ := detection.Of(s)
 	return celSignal{
-		ID: s.ExternalID, Source: string(s.Source), Type: s.Type, Title: s.Title, Cause: string(t.Cause),
+		ID: s.ExternalID, Source: string(s.Source), Type: s.Type, Title: s.Title, Cause: string(e.Cause), Family: string(e.Family),
 		Level: string(s.Level), State: string(s.State), Open: s.State.Open(), Detail: s.Detail, IP: s.IP,
 		Location: s.Location, Timing: s.Timing, Techniques: s.Techniques,
 		ActivityAt: orAt(s.ActivityAt, s), DetectedAt: orAt(s.DetectedAt, s), UpdatedAt: s.UpdatedAt,

@@ -115,8 +115,8 @@ func (r *reader) causes(n *yaml.Node) []signal.Cause {
 		v := signal.Cause(r.text(c, c, "cause", true))
 		switch {
 		case v == "":
-		case !slices.Contains(causes(), v):
-			r.add(c, "cause: no %q%s; it is one of %s", clip(string(v)), didYouMean(string(v), texts(causes())), strings.Join(texts(causes()), ", "))
+		case !slices.Contains(signal.Causes(), v):
+			r.add(c, "cause: no %q%s; it is one of %s", clip(string(v)), didYouMean(string(v), texts(signal.Causes())), strings.Join(texts(signal.Causes()), ", "))
 		default:
 			out = append(out, v)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a playbook whose actions are
@@ -45,7 +46,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 		}},
 	})
 	step["allOf"] = inputs
-	cause := m{"enum": texts(causes())}
+	cause := m{"enum": texts(signal.Causes())}
 	doc := object([]string{"playbook", "id", "version", "title", "owner", "mode", "trigger", "steps"}, m{
 		"playbook": m{"const": Language}, "id": slugs, "version": m{"type": "string", "pattern": semver.String()},
 		"title": m{"type": "string", "minLength": 1, "maxLength": 120}, "owner": slugs,

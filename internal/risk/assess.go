@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -85,8 +86,9 @@ func Assess(in Input, now time.Time) Assessment {
 	return out
 }
 
-// A group is the same kind of signal from the same place: only the strongest adds
-// to the score, however often it is told; all of them corroborate others.
+// A group is the same attack from the same place: only the strongest signal adds
+// to the score, however often and in whatever format it is told; all of them
+// corroborate others.
 type group struct {
 	contribution
 	all []contribution
@@ -99,7 +101,7 @@ func contributions(in Input, now time.Time) []group {
 		if !counts(s, in) {
 			continue
 		}
-		t, known := s.Known()
+		t, known := detection.Of(s)
 		p := t.Prior
 		if p == 0 {
 			p = prior(s.Level)
@@ -115,8 +117,8 @@ func contributions(in Input, now time.Time) []group {
 			text += " from " + s.IP
 		}
 		c := contribution{
-			text: text, p: p, floor: t.Floor, cause: t.Cause, stage: t.Stage, product: s.Source.Product(),
-			group: strings.ToLower(s.Type) + "|" + s.IP, source: s.Source, externalID: s.ExternalID, at: s.At(),
+			text: text, p: p, floor: t.Floor, cause: t.Cause, stage: t.Tactic, product: s.Source.Product(),
+			group: t.Attack + "|" + s.IP, source: s.Source, externalID: s.ExternalID, at: s.At(),
 		}
 		g, known := best[c.group]
 		if g.all = append(g.all, c); !known || byStrength(c, g.contribution) < 0 {

@@ -10,8 +10,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// Rules is the version of the arithmetic; it is stored with each assessment.
-const Rules = "2026-11"
+// Rules is the version of the arithmetic and of the catalogue's weights; it is
+// stored with each assessment.
+const Rules = "2026-11.2"
 
 // An Input is everything an assessment rests on.
 type Input struct {

@@ -46,6 +46,7 @@ type alert struct {
 	Severity              string            `json:"severity"`
 	Determination         string            `json:"determination"`
 	ServiceSource         string            `json:"serviceSource"`
+	DetectorID            string            `json:"detectorId"`
 	Title                 string            `json:"title"`
 	MitreTechniques       []string          `json:"mitreTechniques"`
 	CreatedDateTime       graph.Time        `json:"createdDateTime"`
@@ -110,7 +111,7 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 	}
 	s := signal.Signal{
 		Tenant: t, Source: signal.DefenderAlert, ExternalID: a.ID,
-		Type: a.Title, Title: a.Title, Level: signal.FromSeverity(a.Severity), State: signal.State(a.Status), Detail: a.Determination,
+		Type: a.Title, Title: a.Title, Detector: a.DetectorID, Level: signal.FromSeverity(a.Severity), State: signal.State(a.Status), Detail: a.Determination,
 		ActivityAt: maxTime(a.LastActivityDateTime.At, a.FirstActivityDateTime.At), DetectedAt: a.CreatedDateTime.At, UpdatedAt: a.LastUpdateDateTime.At,
 		IncidentID: a.IncidentID, Techniques: a.MitreTechniques, Raw: raw,
 	}

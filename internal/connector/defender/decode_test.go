@@ -13,7 +13,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
-const dcsync = `{"id":"aa1","incidentId":"28","status":"new","severity":"high","serviceSource":"microsoftDefenderForIdentity",
+const dcsync = `{"id":"aa1","incidentId":"28","status":"new","severity":"high","serviceSource":"microsoftDefenderForIdentity","detectorId":"2006",
 "title":"Suspected DCSync attack (replication of directory services)","mitreTechniques":["T1003.006"],
 "createdDateTime":"2026-11-03T02:00:00Z","lastUpdateDateTime":"2026-11-03T02:05:00.5Z","lastActivityDateTime":"2026-11-03T01:59:00Z",
 "evidence":[
@@ -41,8 +41,8 @@ func TestDecodeFindsWhoDidIt(t *testing.T) {
 	if len(s.Notes) != 1 {
 		t.Errorf("notes = %q, want one for the evidence that is no object", s.Notes)
 	}
-	if known, ok := s.Known(); !ok || known.Cause != "directory rights" {
-		t.Errorf("cause = %v, %v", known, ok)
+	if s.Detector != "2006" {
+		t.Errorf("detector = %q", s.Detector)
 	}
 }
 

@@ -143,9 +143,6 @@ func TestDecodeWorkload(t *testing.T) {
 	equal(t, signal.WorkloadDetection, s.Source)
 	equal(t, identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: "sp1", AppID: "app1", DisplayName: "An app"}, s.Subject)
 	equal(t, []signal.KV{{Key: "alertUrl", Value: json.RawMessage("null")}, {Key: "keyIds", Value: json.RawMessage(`["k1","k2"]`)}}, s.Info)
-	if known, _ := s.Known(); known.Cause != signal.CauseWorkload {
-		t.Errorf("cause = %s", known.Cause)
-	}
 	for _, bad := range []string{`[]`, `{"servicePrincipalId":"sp1"}`, `{"id":1}`} {
 		if _, reason := entraid.DecodeWorkload("t", json.RawMessage(bad)); reason == "" {
 			t.Errorf("%s was read", bad)
