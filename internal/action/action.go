@@ -96,6 +96,10 @@ type Request struct {
 	Since time.Time
 	// ClientRequestID was made durable with the intent and goes on the wire.
 	ClientRequestID string
+	// Last is the State of the previous Reading of this action, when there was one
+	// since the owner of the tenant began to work: a ReadBack that takes two
+	// questions asks one at a time.
+	Last json.RawMessage
 	// Secret is what a Generator made for this request. It exists in memory
 	// between intent and Do only.
 	Secret []byte

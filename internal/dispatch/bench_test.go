@@ -44,7 +44,7 @@ func BenchmarkDispatch(b *testing.B) {
 				if n%1000 == 0 { // the memory store looks at every row it ever had
 					b.StopTimer()
 					if p != nil {
-						h.end(p)
+						h.end()
 					}
 					h = newHouse(b)
 					h.speed, h.opts.Meter = 1e6, g
@@ -60,7 +60,7 @@ func BenchmarkDispatch(b *testing.B) {
 					<-g.left
 				}
 			}
-			h.end(p)
+			h.end()
 			slices.Sort(g.waited)
 			q := func(f float64) float64 { return float64(g.waited[int(f*float64(len(g.waited)-1))]) / 1e6 }
 			b.ReportMetric(q(0.50), "p50-ms")

@@ -17,7 +17,7 @@ func TestApprovedActionIsVerified(t *testing.T) {
 		h := newHouse(t)
 		a := h.ask(person(1), disable)
 		began := time.Now()
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("it took %v from approval to proof", took)
@@ -29,7 +29,7 @@ func TestApprovedActionIsVerified(t *testing.T) {
 		if got := kinds(h, a); !equal(got, want) {
 			t.Errorf("trail = %v, want %v", got, want)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -39,7 +39,7 @@ func TestAlreadySoSendsNothing(t *testing.T) {
 		h := newHouse(t)
 		h.dir.versions["user-0001"] = []version{{from: time.Now(), Disabled: true}}
 		a := h.ask(person(1), disable)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if len(h.dir.sent) != 0 || a.Attempt != 0 || !strings.HasPrefix(a.Proof, "already so") {
 			t.Errorf("%d requests, attempt %d, proof %q", len(h.dir.sent), a.Attempt, a.Proof)
@@ -47,7 +47,7 @@ func TestAlreadySoSendsNothing(t *testing.T) {
 		if got := kinds(h, a); !equal(got, []audit.Kind{audit.ActionAlready}) {
 			t.Errorf("trail = %v", got)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -58,7 +58,7 @@ func TestAcceptedIsNotDone(t *testing.T) {
 		h := newHouse(t)
 		h.dir.mishap = func(write) mishap { return noEffect }
 		a := h.ask(person(1), disable)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Unconfirmed)
 		if d := time.Since(a.AcceptedAt); d < 2*time.Minute || d > 2*time.Minute+10*time.Second {
 			t.Errorf("unconfirmed after %v, want about 2m", d)
@@ -70,7 +70,7 @@ func TestAcceptedIsNotDone(t *testing.T) {
 		if len(h.dir.sent) != 1 {
 			t.Errorf("%d requests, want 1", len(h.dir.sent))
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -81,13 +81,13 @@ func TestLateProof(t *testing.T) {
 		h := newHouse(t)
 		h.dir.lag = 4 * time.Minute
 		a := h.ask(person(1), disable)
-		p := h.start()
+		h.start()
 		h.settle(a, action.Unconfirmed)
 		a = h.settle(a, action.Verified)
 		if d := a.VerifiedAt.Sub(a.IntentAt); d < 4*time.Minute {
 			t.Errorf("verified after %v, before the directory showed it", d)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -107,7 +107,7 @@ func TestUnknownOutcomeIsReadThenRepeated(t *testing.T) {
 					return fine
 				}
 				a := h.ask(person(1), disable)
-				p := h.start()
+				h.start()
 				a = h.settle(a, action.Verified)
 				want := map[mishap]int{resetBefore: 2, resetAfter: 1}[m]
 				if len(h.dir.sent) != want || a.Attempt != want {
@@ -121,7 +121,7 @@ func TestUnknownOutcomeIsReadThenRepeated(t *testing.T) {
 				if !strings.Contains(string(a.Before), `"Disabled":false`) {
 					t.Errorf("before = %s: what the undo restores is lost", a.Before)
 				}
-				h.end(p)
+				h.end()
 			})
 		})
 	}
@@ -145,12 +145,12 @@ func TestBeforeStateSurvivesAnUnknownAttempt(t *testing.T) {
 		// It becomes visible just when the repeat is due.
 		h.dir.lag = 11 * time.Second
 		a := h.ask(person(1), disable)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if !strings.Contains(string(a.Before), `"Disabled":false`) {
 			t.Errorf("before = %s", a.Before)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -160,7 +160,7 @@ func TestUnknownPasswordResetGoesToAPerson(t *testing.T) {
 		h := newHouse(t)
 		h.dir.mishap = func(write) mishap { return resetBefore }
 		a := h.ask(person(1), reset)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Unconfirmed)
 		if !a.Person || !strings.Contains(a.Reason, "a person decides") {
 			t.Errorf("person %v, reason %q", a.Person, a.Reason)
@@ -169,7 +169,7 @@ func TestUnknownPasswordResetGoesToAPerson(t *testing.T) {
 		if a = h.action(a); a.State != action.Unconfirmed || !a.NextAt.IsZero() || len(h.dir.sent) != 1 {
 			t.Errorf("an hour later: %s, next at %v, %d requests", a.State, a.NextAt, len(h.dir.sent))
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -179,12 +179,12 @@ func TestUnknownPasswordResetThatHappenedIsVerified(t *testing.T) {
 		h := newHouse(t)
 		h.dir.mishap = func(write) mishap { return hang }
 		a := h.ask(person(1), reset)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if len(h.dir.sent) != 1 || a.Attempt != 1 {
 			t.Errorf("%d requests, attempt %d", len(h.dir.sent), a.Attempt)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -197,7 +197,7 @@ func TestGlobalStop(t *testing.T) {
 		for n := range 200 {
 			all = append(all, h.ask(person(n), disable))
 		}
-		p := h.start()
+		h.start()
 		<-time.After(time.Second)
 		h.stop(true)
 		on := time.Now()
@@ -240,7 +240,7 @@ func TestGlobalStop(t *testing.T) {
 		if said != held {
 			t.Errorf("%d audit entries for %d holds", said, held)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -250,7 +250,7 @@ func TestProtectedIsRefused(t *testing.T) {
 		h := newHouse(t)
 		h.settings.Policy.List = []identity.Protected{{Match: "user-0001", Reason: "break-glass"}}
 		a, undo := h.ask(person(1), disable), h.ask(person(1), enable, func(a *action.Action) { a.UndoOf = "act_x" })
-		p := h.start()
+		h.start()
 		for _, a := range []action.Action{a, undo} {
 			a = h.settle(a, action.RefusedState)
 			if !strings.Contains(a.Reason, "protected: on the protected list: break-glass") {
@@ -260,7 +260,7 @@ func TestProtectedIsRefused(t *testing.T) {
 		if len(h.dir.sent) != 0 {
 			t.Error("a request left")
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -276,7 +276,7 @@ func TestLastGlobalAdministratorStays(t *testing.T) {
 			i.Accounts[0].Facts.Roles = []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
 			all = append(all, h.ask(i, disable, func(a *action.Action) { a.Lane = action.LanePrivileged }))
 		}
-		p := h.start()
+		h.start()
 		<-time.After(time.Minute)
 		var states []action.State
 		for _, a := range all {
@@ -285,7 +285,7 @@ func TestLastGlobalAdministratorStays(t *testing.T) {
 		if len(h.dir.writes) != 1 {
 			t.Errorf("%d of 2 Global Administrators were disabled (%v)", len(h.dir.writes), states)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -302,7 +302,7 @@ func TestUndoRevertsTheOriginal(t *testing.T) {
 		if a = h.action(a); a.State != action.Reverted || a.UndoneBy != u.ID {
 			t.Errorf("the original is %s, undone by %q", a.State, a.UndoneBy)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -316,7 +316,7 @@ func TestFeedbackIsBatchedAndPaced(t *testing.T) {
 			all = append(all, h.ask(person(n), confirm))
 		}
 		began := time.Now()
-		p := h.start()
+		h.start()
 		for _, a := range all {
 			h.settle(a, action.Verified)
 		}
@@ -334,7 +334,7 @@ func TestFeedbackIsBatchedAndPaced(t *testing.T) {
 		if d := h.dir.sent[len(h.dir.sent)-1].sent.Sub(began); d > time.Minute {
 			t.Errorf("the last confirmation left after %v", d)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -350,7 +350,7 @@ func TestThrottledWaits(t *testing.T) {
 			return fine
 		}
 		a := h.ask(person(1), disable)
-		p := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if a.Attempt != 4 {
 			t.Errorf("attempt %d, want 4", a.Attempt)
@@ -360,7 +360,7 @@ func TestThrottledWaits(t *testing.T) {
 				t.Errorf("wait %d was %v: refused requests count, so it must grow", n, gap)
 			}
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -377,12 +377,12 @@ func TestPutOffResetGoesAgain(t *testing.T) {
 			return fine
 		}
 		a := h.ask(person(1), reset)
-		p := h.start()
+		h.start()
 		h.settle(a, action.Verified)
 		if len(h.dir.writes) != 1 || len(h.dir.sent) != 2 {
 			t.Errorf("%d effects, %d requests", len(h.dir.writes), len(h.dir.sent))
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -394,12 +394,12 @@ func TestTakeover(t *testing.T) {
 		a := h.ask(person(1), reset)
 		first := h.start(func(p *process) { p.crashAt = 3 }) // after the intent, before the request
 		<-first.died
-		second := h.start()
+		h.start()
 		a = h.settle(a, action.Unconfirmed)
 		if !a.Person || len(h.dir.sent) != 0 {
 			t.Errorf("person %v, %d requests: a reset that may have left must not be sent by anybody else", a.Person, len(h.dir.sent))
 		}
-		h.end(first, second)
+		h.end()
 	})
 }
 
@@ -409,9 +409,9 @@ func TestFrozenOwnerDoesNotSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		a := h.ask(person(1), disable)
-		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, time.Minute }) // the intent has just committed
+		h.start(func(p *process) { p.freezeAt, p.frozen = 2, time.Minute }) // the intent has just committed
 		<-time.After(time.Second)
-		second := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if a.Fence != 2 || len(h.dir.sent) != 1 {
 			t.Errorf("fence %d, %d requests; want the second owner's and 1", a.Fence, len(h.dir.sent))
@@ -420,7 +420,7 @@ func TestFrozenOwnerDoesNotSend(t *testing.T) {
 		if len(h.dir.sent) != 1 {
 			t.Errorf("the frozen owner sent when it woke up: %d requests", len(h.dir.sent))
 		}
-		h.end(first, second)
+		h.end()
 	})
 }
 
@@ -432,9 +432,9 @@ func TestLateOutcomeOfAnOldOwner(t *testing.T) {
 		h := newHouse(t)
 		h.dir.mishap = func(write) mishap { return hang }
 		a := h.ask(person(1), disable)
-		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
+		h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
 		<-time.After(time.Second)
-		second := h.start()
+		h.start()
 		<-time.After(15 * time.Second) // the first woke up while the second's request was under way
 		if a = h.action(a); a.State != action.Running || a.Attempt != 2 || a.Fence != 2 {
 			t.Errorf("%s, attempt %d, fence %d; want the second owner's request under way", a.State, a.Attempt, a.Fence)
@@ -449,7 +449,7 @@ func TestLateOutcomeOfAnOldOwner(t *testing.T) {
 			t.Errorf("%d late answers in the trail, want 1", late)
 		}
 		h.settle(a, action.Verified)
-		h.end(first, second)
+		h.end()
 	})
 }
 
@@ -462,14 +462,14 @@ func TestOutcomeWrittenBehindOurBack(t *testing.T) {
 		began := time.Now()
 		h.dir.unread = func() bool { d := time.Since(began); return 5*time.Second < d && d < 20*time.Second }
 		a := h.ask(person(1), disable)
-		first := h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
+		h.start(func(p *process) { p.freezeAt, p.frozen = 2, 15*time.Second })
 		<-time.After(time.Second)
-		second := h.start()
+		h.start()
 		a = h.settle(a, action.Verified)
 		if d := a.VerifiedAt.Sub(began); d > 30*time.Second {
 			t.Errorf("it took %v", d)
 		}
-		h.end(first, second)
+		h.end()
 	})
 }
 
@@ -491,14 +491,14 @@ func TestBadTargetGoesAlone(t *testing.T) {
 			all = append(all, h.ask(person(n), confirm))
 		}
 		bad = all[0].ID // the first of each list it is in
-		p := h.start()
+		h.start()
 		for _, a := range all[1:] {
 			h.settle(a, action.Verified)
 		}
 		if a := h.action(all[0]); a.State.Final() {
 			t.Errorf("the bad one is %s", a.State)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -514,14 +514,14 @@ func TestPrivilegedGoFirst(t *testing.T) {
 			}
 			h.ask(person(n), disable, func(a *action.Action) { a.Lane = lane })
 		}
-		p := h.start()
+		h.start()
 		<-time.After(time.Minute)
 		for n, w := range h.dir.sent[:5] {
 			if w.account < "user-0015" {
 				t.Errorf("request %d was for %s", n, w.account)
 			}
 		}
-		h.end(p)
+		h.end()
 	})
 }
 
@@ -531,9 +531,9 @@ func TestShutdownFinishesWhatLeft(t *testing.T) {
 		h := newHouse(t)
 		h.dir.latency = 2 * time.Second
 		a, later := h.ask(person(1), disable), h.ask(person(2), disable, func(a *action.Action) { a.NextAt = time.Now().Add(3 * time.Second) })
-		p := h.start()
+		h.start()
 		<-time.After(time.Second)
-		h.end(p)
+		h.end()
 		if a = h.action(a); a.State != action.AcceptedState {
 			t.Errorf("what had left is %s, want accepted", a.State)
 		}
@@ -543,12 +543,12 @@ func TestShutdownFinishesWhatLeft(t *testing.T) {
 		// The lease was given up: a successor need not wait for it to run out.
 		began := time.Now()
 		h.dir.latency = 0
-		p = h.start()
+		h.start()
 		h.settle(a, action.Verified)
 		if d := time.Since(began); d > time.Second {
 			t.Errorf("the successor took %v", d)
 		}
-		h.end(p)
+		h.end()
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -180,6 +181,7 @@ func (d *Dispatcher) own(ctx context.Context, l Lease) {
 		writes:     newCommitter(d.store),
 		inflight:   map[action.ID]bool{},
 		open:       map[string]map[action.ID]bool{},
+		last:       map[action.ID]json.RawMessage{},
 		slots:      map[action.Bucket]int{},
 		reading:    map[action.Bucket]int{},
 	}

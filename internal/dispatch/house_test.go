@@ -28,7 +28,8 @@ type house struct {
 	speed    float64
 
 	wg    sync.WaitGroup
-	procs int
+	mu    sync.Mutex
+	procs []*process // all that were ever started
 }
 
 func newHouse(t testing.TB) *house {
@@ -174,9 +175,12 @@ func (p *process) step() error {
 // start runs a process until stop or its death.
 func (h *house) start(change ...func(*process)) *process {
 	h.t.Helper()
-	h.procs++
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{cancel: cancel, died: make(chan struct{})}
+	h.mu.Lock()
+	h.procs = append(h.procs, p)
+	number := len(h.procs)
+	h.mu.Unlock()
 	for _, f := range change {
 		f(p)
 	}
@@ -189,8 +193,8 @@ func (h *house) start(change ...func(*process)) *process {
 		h.t.Fatal(err)
 	}
 	o := h.opts
-	rnd := &lockedRand{r: rand.NewChaCha8([32]byte{byte(h.procs)})}
-	o.Owner, o.Rand = fmt.Sprintf("proc-%d", h.procs), rnd
+	rnd := &lockedRand{r: rand.NewChaCha8([32]byte{byte(number)})}
+	o.Owner, o.Rand = fmt.Sprintf("proc-%d", number), rnd
 	o.Settings = func() dispatch.Settings { return h.settings }
 	o.Budget = dispatch.NewBudget(dispatch.BudgetOptions{Speed: h.speed, Rand: rnd})
 	p.d, err = dispatch.New(tenant, mortalStore{h.store, p}, cat, o)
@@ -205,10 +209,13 @@ func (h *house) start(change ...func(*process)) *process {
 	return p
 }
 
-func (h *house) end(ps ...*process) {
-	for _, p := range ps {
+// end tells every process to stop and waits for all.
+func (h *house) end() {
+	h.mu.Lock()
+	for _, p := range h.procs {
 		p.cancel()
 	}
+	h.mu.Unlock()
 	h.wg.Wait()
 }
 

@@ -61,7 +61,8 @@ func TestLaws(t *testing.T) {
 // run plays the storm and returns the laws that were broken.
 func (s storm) run(t *testing.T) (broken []string) {
 	h := newHouse(t)
-	r := rand.New(rand.NewPCG(s.Seed, 1))
+	r := rand.New(rand.NewPCG(s.Seed, 1)) // before the processes run; then under h.dir.mu
+	wait := time.Duration(r.IntN(5000)) * time.Millisecond
 	calm := false
 	h.dir.lag, h.dir.latency = s.Lag, 20*time.Millisecond
 	h.dir.mishap = func(write) mishap {
@@ -93,7 +94,6 @@ func (s storm) run(t *testing.T) (broken []string) {
 			h.stop(n%2 == 0)
 		}
 	})
-	var procs []*process
 	h.wg.Go(func() { // the init system: what dies is started again
 		defer close(done)
 		for n, steps := range s.Crashes {
@@ -103,7 +103,6 @@ func (s storm) run(t *testing.T) (broken []string) {
 					p.freezeAt, p.frozen = s.Freeze, 25*time.Second
 				}
 			})
-			procs = append(procs, p)
 			select {
 			case <-p.died:
 			case <-time.After(time.Minute):
@@ -111,15 +110,17 @@ func (s storm) run(t *testing.T) (broken []string) {
 		}
 	})
 	if s.Standby {
-		<-time.After(time.Duration(r.IntN(5000)) * time.Millisecond)
-		procs = append(procs, h.start())
+		<-time.After(wait)
+		h.start()
 	}
 	<-done
-	procs = append(procs, h.start())
+	h.start()
 	<-time.After(3 * time.Minute)
+	h.dir.mu.Lock()
 	calm = true
+	h.dir.mu.Unlock()
 	<-time.After(2 * time.Hour)
-	h.end(procs...)
+	h.end()
 	return h.laws(all, s.Stops, began)
 }
 

@@ -42,8 +42,14 @@ func (s *session) readBack(ctx context.Context, st *set) (changed []action.Actio
 			return nil
 		}
 	}
+	reqs := requests(st.actions)
+	s.mu.Lock()
+	for n := range reqs {
+		reqs[n].Last = s.last[reqs[n].ID]
+	}
+	s.mu.Unlock()
 	read, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
-	readings := st.typ.ReadBack(read, requests(st.actions))
+	readings := st.typ.ReadBack(read, reqs)
 	cancel()
 	if ctx.Err() != nil {
 		return nil
@@ -79,12 +85,27 @@ func (s *session) readBack(ctx context.Context, st *set) (changed []action.Actio
 		s.trouble("write what was read back", err)
 		return nil
 	}
+	s.remember(changed, readings)
 	for _, a := range changed {
 		if settled[a.ID] {
 			s.o.Meter.Settled(a.Name, a.State, s.o.Now().Sub(a.IntentAt))
 		}
 	}
 	return changed
+}
+
+// remember keeps what was seen of the actions that go on being read.
+func (s *session) remember(actions []action.Action, readings []action.Reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, a := range actions {
+		switch {
+		case a.State != action.Running && a.State != action.AcceptedState && a.State != action.Unconfirmed:
+			delete(s.last, a.ID)
+		case readings[n].Err == nil:
+			s.last[a.ID] = readings[n].State
+		}
+	}
 }
 
 // settle writes what one reading means for the action it was made for.

@@ -33,6 +33,7 @@ type session struct {
 	mu       sync.Mutex
 	inflight map[action.ID]bool            // being worked on by a goroutine of ours
 	open     map[string]map[action.ID]bool // by account: actions that others wait for; see note
+	last     map[action.ID]json.RawMessage // what the previous reading of each unproven action saw
 	slots    map[action.Bucket]int         // sets being sent, by what they count against
 	reading  map[action.Bucket]int         // sets being read back
 	checked  time.Time                     // when open was last compared with the rows

@@ -33,7 +33,7 @@ const privilegedRole = "Privileged Authentication Administrator"
 func Types(client *graph.Client) []action.Type {
 	d := directory{client}
 	return []action.Type{
-		confirmation{&feedback{directory: d, spec: confirmSpec(), path: "confirmCompromised", reached: confirmed}},
+		confirmation{&feedback{directory: d, spec: confirmSpec(), path: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedUserCompromised"}},
 		&feedback{directory: d, spec: dismissSpec(), path: "dismiss", reached: closed},
 		&revoke{d},
 		&enabled{directory: d, want: false},

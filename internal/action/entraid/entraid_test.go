@@ -210,6 +210,50 @@ func TestRevokeInTheSecondOfAReset(t *testing.T) {
 	}
 }
 
+// A new password closes the risk before the confirmation was seen: the detection
+// that the confirmation left behind is its proof, and one from before is not.
+func TestConfirmationOvertakenByARemedy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, graphsim.Responder(clientID, "lab"))
+		types := byName(l.client)
+		confirm, reset := types[entraid.ConfirmCompromised], types[entraid.ResetPassword]
+		ref := l.calm()
+		for round := range 2 {
+			r := action.Request{ID: "act_1", Account: ref, ClientRequestID: "c1"}
+			r.Before = confirm.Look(t.Context(), []action.Request{r})[0].State
+			if round == 1 { // only the trace of the first round is there
+				r.Last = confirm.ReadBack(t.Context(), []action.Request{r})[0].State
+				if got := confirm.ReadBack(t.Context(), []action.Request{r})[0]; got.Seen || got.Err != nil || got.State != nil {
+					t.Fatalf("an old confirmation counts as proof: %+v", got)
+				}
+				r.Last = nil
+			}
+			if o := confirm.Do(t.Context(), []action.Request{r})[0]; o.Verdict != action.Accepted {
+				t.Fatalf("confirm: %+v", o)
+			}
+			<-time.After(3 * time.Second)
+			pw := action.Request{ID: "act_2", Account: ref, ClientRequestID: "c2"}
+			pw.Secret, _, _ = reset.(action.Generator).Generate(rand.Reader, pw)
+			if o := reset.Do(t.Context(), []action.Request{pw})[0]; o.Verdict != action.Accepted {
+				t.Fatalf("reset: %+v", o)
+			}
+			<-time.After(10 * time.Second)
+			first := confirm.ReadBack(t.Context(), []action.Request{r})[0]
+			if first.Seen || first.Err != nil {
+				t.Fatalf("the closed state counts as proof: %+v", first)
+			}
+			r.Last = first.State
+			other := action.Request{ID: "act_3", Account: l.calm()}
+			got := confirm.ReadBack(t.Context(), []action.Request{other, r})
+			if !got[1].Seen || !strings.Contains(got[1].Text, "since then: risk state remediated") || got[0].Seen || !got[0].Pending {
+				t.Fatalf("readings %+v", got)
+			}
+			<-time.After(time.Minute)
+		}
+	})
+}
+
 const userID = "0b4b9c6e-5c58-4b1e-9a4e-000000000001"
 
 func request() action.Request {

@@ -26,6 +26,7 @@ type feedback struct {
 	spec    action.Spec
 	path    string               // the call below riskyUsers
 	reached func(riskyUser) bool // the wanted state
+	leaves  string               // the riskEventType of the detection it leaves behind; "" when none
 }
 
 var _ action.Type = (*feedback)(nil)
@@ -39,6 +40,8 @@ type riskyUser struct {
 	RiskLevel    string `json:"riskLevel"`
 	RiskState    string `json:"riskState"`
 	RiskDetail   string `json:"riskDetail"`
+
+	ReadAt time.Time `json:"readAt,omitzero"` // ours: Graph's clock at the reading
 }
 
 const riskyUserFields = "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail"
@@ -48,6 +51,7 @@ func confirmSpec() action.Spec {
 	s.Name, s.Title = ConfirmCompromised, "Confirm the user compromised"
 	s.Summary = "Entra ID Protection counts the user as compromised, at high risk: risk-based access rules apply at once."
 	s.Undo = DismissRisk
+	s.Permissions = append(s.Permissions, "IdentityRiskEvent.Read.All")
 	s.Limits = "It blocks nobody by itself: without a risk-based access rule nothing else happens. Undone only where no risk stood before, since taking it back dismisses all of the user's risk."
 	return s
 }
@@ -93,7 +97,7 @@ func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Loo
 		}
 		return ""
 	}, func(sighting) (any, string, bool) { return nil, "", false })
-	risks, _, err := f.risks(ctx, reqs)
+	risks, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		l := &out[n]
 		switch {
@@ -138,9 +142,26 @@ func (f *feedback) Do(ctx context.Context, reqs []action.Request) []action.Outco
 	return out
 }
 
+// ReadBack reads the state. A remedy may have closed the risk before the
+// confirmation was seen, and then the state proves nothing either way: who was
+// found closed last time is looked up among the detections this time, since each
+// question costs one of the few requests there are.
 func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
 	out := make([]action.Reading, len(reqs))
-	risks, at, err := f.risks(ctx, reqs)
+	var overtaken []int
+	for n, r := range reqs {
+		if last, ok := before[riskyUser](r.Last); f.leaves != "" && ok && last.ID != "" && closed(last) && !last.IsProcessing {
+			overtaken = append(overtaken, n)
+		}
+	}
+	if len(overtaken) > 0 {
+		for n, r := range reqs {
+			out[n] = action.Reading{Pending: true, State: r.Last, Text: "not read this time"}
+		}
+		f.readTraces(ctx, reqs, overtaken, out)
+		return out
+	}
+	risks, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		if err != nil {
 			out[n].Err = err
@@ -148,21 +169,66 @@ func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action
 		}
 		u := risks[r.ID]
 		// Who was told about is in the list afterwards: not being there proves nothing.
-		out[n] = action.Reading{Seen: u.ID != "" && f.reached(u) && !u.IsProcessing, State: raw(u), Text: describe(u) + when(at), Pending: u.IsProcessing}
+		out[n] = action.Reading{Seen: u.ID != "" && f.reached(u) && !u.IsProcessing, State: raw(u), Text: describe(u) + when(u.ReadAt), Pending: u.IsProcessing}
 	}
 	return out
 }
 
+// A trace is Graph's riskDetection, the fields we use, under its names.
+type trace struct {
+	ID               string
+	UserID           string
+	DetectedDateTime graph.Time
+}
+
+// readTraces reads the detections that the feedback left behind, of the requests
+// at the places. One that is older than the look is of an earlier confirmation.
+func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places []int, out []action.Reading) {
+	places = places[:min(len(places), idsPerFeedback)]
+	var of []action.Request
+	for _, n := range places {
+		of = append(of, reqs[n])
+	}
+	ids, err := objectIDs(of)
+	var traces map[string]trace
+	if err == nil {
+		traces, _, err = collect(ctx, f.graph, graph.Request{
+			Path: "/identityProtection/riskDetections",
+			Query: url.Values{
+				"$select": {"id,userId,detectedDateTime"}, "$top": {"500"},
+				"$filter": {"riskEventType eq '" + f.leaves + "' and userId in ('" + strings.Join(ids, "','") + "')"},
+			},
+		}, func(t trace) string { return t.ID })
+	}
+	for i, n := range places {
+		if err != nil {
+			out[n] = action.Reading{Err: fmt.Errorf("read the detections: %w", err)}
+			continue
+		}
+		was, known := before[riskyUser](reqs[n].Before)
+		last, _ := before[riskyUser](reqs[n].Last)
+		// Without a state the next reading is of the state again, for the others of the
+		// list too.
+		out[n] = action.Reading{Text: describe(last) + ", and no trace of the confirmation"}
+		for _, t := range traces {
+			at := t.DetectedDateTime.At
+			if known && !was.ReadAt.IsZero() && strings.EqualFold(t.UserID, ids[i]) && !at.Before(was.ReadAt) {
+				out[n].State = reqs[n].Last
+				out[n].Seen, out[n].Text = true, "confirmed compromised at "+clock(t.DetectedDateTime)+", and since then: "+describe(last)
+			}
+		}
+	}
+}
+
 // risks reads the risky users that reqs name, by list: a user who was never at
 // risk is not in it, which is no error.
-func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action.ID]riskyUser, time.Time, error) {
+func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action.ID]riskyUser, error) {
 	out := map[action.ID]riskyUser{}
-	var at time.Time
 	for from := 0; from < len(reqs); from += idsPerFeedback {
 		chunk := reqs[from:min(from+idsPerFeedback, len(reqs))]
 		ids, err := objectIDs(chunk)
 		if err != nil {
-			return nil, at, err
+			return nil, err
 		}
 		users, date, err := collect(ctx, f.graph, graph.Request{
 			Path: "/identityProtection/riskyUsers",
@@ -171,18 +237,18 @@ func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action
 			},
 		}, func(u riskyUser) string { return u.ID })
 		if err != nil {
-			return nil, at, fmt.Errorf("read the risky users: %w", err)
+			return nil, fmt.Errorf("read the risky users: %w", err)
 		}
-		at = date
 		for n, r := range chunk {
 			u, ok := users[ids[n]]
 			if !ok {
 				u = riskyUser{RiskLevel: "none", RiskState: "none", RiskDetail: "none"}
 			}
+			u.ReadAt = date
 			out[r.ID] = u
 		}
 	}
-	return out, at, nil
+	return out, nil
 }
 
 func describe(u riskyUser) string {
