@@ -149,7 +149,7 @@ func (c *Client) problem(what string, res *http.Response, b []byte) error {
 	kind, ok := kinds[name]
 	switch {
 	case name == "unauthenticated":
-		text += ": the token is not one that " + c.base.Host + " knows"
+		text = c.base.Host + ": " + text + "; it comes from CORDON_TOKEN or --token-file"
 	case !ok: // a mistake of the server's: its log has the cause
 		return fault.Errorf(fault.Unavailable, "%s: %s (status %d)", c.base.Host, text, res.StatusCode)
 	}

@@ -102,6 +102,12 @@ func (c *Client) Signals(ctx context.Context, f desk.SignalFilter, p desk.Page) 
 	return get[desk.List[signal.Signal]](ctx, c, "/signals", filter(p, "tenant", f.Tenant, "identity", f.Identity, "source", f.Source, "type", f.Type, "minLevel", f.MinLevel, "since", f.Since))
 }
 
+// Coverage counts the kinds of signals that are understood, and names those that
+// arrived and are not.
+func (c *Client) Coverage(ctx context.Context, t identity.Tenant) (desk.Coverage, error) {
+	return get[desk.Coverage](ctx, c, "/coverage", filter(desk.Page{}, "tenant", t))
+}
+
 // Runs lists runs.
 func (c *Client) Runs(ctx context.Context, f desk.RunFilter, p desk.Page) (desk.List[desk.RunSummary], error) {
 	return get[desk.List[desk.RunSummary]](ctx, c, "/runs", filter(p, "tenant", f.Tenant, "case", f.Case, "identity", f.Identity, "playbook", f.Playbook, "state", joined(f.State)))

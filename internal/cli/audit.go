@@ -91,7 +91,7 @@ func openLog(ctx context.Context, e Env, path string) (audit.Store, func(), erro
 
 func newAuditVerify(e Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "verify [EXPORT | --config FILE] --key FILE --checkpoint FILE", Short: "Verify the trail offline", Args: cobra.MaximumNArgs(1),
+		Use: "verify [EXPORT] --key FILE --checkpoint FILE", Short: "Verify the trail offline", Args: cobra.MaximumNArgs(1),
 		Long: `Reads an export or the store, and checks every entry and the whole against the
 public key and a checkpoint that was kept elsewhere. Exits with 1 and names the
 first broken entry when something was changed, removed or replaced.`,

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -115,7 +116,7 @@ func no(format string, args ...any) error { return &notSo{fmt.Sprintf(format, ar
 func codeOf(err error) int {
 	var n *notSo
 	switch {
-	case errors.As(err, &n):
+	case errors.As(err, &n), errors.Is(err, context.Canceled): // interrupted: it is not done
 		return exitNot
 	case errors.Is(err, fault.Invalid):
 		return exitWrong
@@ -146,7 +147,25 @@ Try it against a simulated tenant: cordon demo`,
 		newPlaybook(e), newAudit(e), newBench(e), newVersion(e),
 	)
 	root.AddCommand(newDeskCommands(e)...)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", columns)))
+	narrowHelp(root)
 	return root
+}
+
+// narrowHelp wraps the paragraphs of all help that are wider than a terminal.
+func narrowHelp(c *cobra.Command) {
+	paragraphs := strings.Split(c.Long, "\n\n")
+	for n, p := range paragraphs {
+		if slices.ContainsFunc(strings.Split(p, "\n"), func(l string) bool { return width(l) > columns }) {
+			var b strings.Builder
+			sheet{&b}.para("", p)
+			paragraphs[n] = strings.TrimSuffix(b.String(), "\n")
+		}
+	}
+	c.Long = strings.Join(paragraphs, "\n\n")
+	for _, below := range c.Commands() {
+		narrowHelp(below)
+	}
 }
 
 // out prints v: as JSON with --json, else as text.

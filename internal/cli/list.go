@@ -245,7 +245,7 @@ func newRuns(e Env) *cobra.Command {
 			long:  "Runs: id, state, steps verified of all, playbook, name, and the reason.",
 			filter: func(c *cobra.Command, f *filters) {
 				f.flag(c, "identity", "case", "playbook")
-				c.Flags().StringSliceVar(&f.state, "state", nil, "any of settling, waiting, acting, contained, done, held,\nrefused, observed, failed, rejected, expired, cancelled")
+				c.Flags().StringSliceVar(&f.state, "state", nil, "any of settling, waiting, acting, contained, done, held, refused, observed, failed, rejected, expired, cancelled")
 			},
 			fetch: func(ctx context.Context, s *session, f *filters, p desk.Page) (desk.List[desk.RunSummary], error) {
 				return s.Runs(ctx, desk.RunFilter{Tenant: identity.Tenant(f.tenant), Case: casefile.ID(f.caseID), Identity: identity.ID(f.identity),
@@ -307,7 +307,7 @@ func newActions(e Env) *cobra.Command {
 			filter: func(c *cobra.Command, f *filters) {
 				f.flag(c, "identity", "case", "run")
 				c.Flags().StringVar(&f.name, "name", "", "of this kind, such as entra.user.disable")
-				c.Flags().StringSliceVar(&f.state, "state", nil, "any of requested, approved, held, running, accepted,\nunconfirmed, verified, failed, refused, reverted,\nexpired, cancelled")
+				c.Flags().StringSliceVar(&f.state, "state", nil, "any of requested, approved, held, running, accepted, unconfirmed, verified, failed, refused, reverted, expired, cancelled")
 				c.Flags().BoolVar(&f.person, "person", false, "only those that wait for a person")
 			},
 			fetch: func(ctx context.Context, s *session, f *filters, p desk.Page) (desk.List[desk.ActionView], error) {

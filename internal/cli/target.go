@@ -41,10 +41,10 @@ type target struct {
 func targetFlags(c *cobra.Command) *target {
 	t := &target{}
 	f := c.Flags()
-	f.StringVar(&t.server, "server", "", "a running Cordon, such as https://cordon.example:8443\n(default: $"+serverVariable+")")
+	f.StringVar(&t.server, "server", "", "a running Cordon, such as https://cordon.example:8443 (default: $"+serverVariable+")")
 	f.StringVar(&t.tokenFile, "token-file", "", "file with your API token (default: $"+tokenVariable+")")
 	f.StringVar(&t.caFile, "ca-file", "", "PEM certificates to trust beside the system's")
-	f.StringVar(&t.config, "config", "", "work on this configuration's store, when no Cordon\nruns on it")
+	f.StringVar(&t.config, "config", "", "work on this configuration's store, when no Cordon runs on it")
 	return t
 }
 
