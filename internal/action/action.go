@@ -57,6 +57,7 @@ type Spec struct {
 	Undo         Name   // the action that brings the before-state back; "" when there is none
 	Irreversible string // why it cannot be undone, said before anyone approves; set exactly when Undo is ""
 	Limits       string // what it does not reach, for the plan
+	Proof        string // what the read-back must see for verified, in words
 
 	Batch       int           // how many targets one request may carry; 1 when it cannot batch
 	Bucket      Bucket        // what a request counts against

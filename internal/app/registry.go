@@ -36,6 +36,28 @@ func streams(t config.Tenant, in entraid.Tenant) []stream {
 	}
 }
 
+// A Stream describes a source without a tenant behind it: what documents and
+// checks say of it.
+type Stream struct {
+	Name        connector.Name
+	Permissions []string      // application permissions, least privilege
+	Every       time.Duration // default interval
+}
+
+// Streams describes what streams lists, and the lookup of single accounts, in
+// that order.
+func Streams() []Stream {
+	var out []Stream
+	for _, s := range streams(config.Tenant{}, entraid.Tenant{}) {
+		d := Stream{Name: s.source.Name(), Every: s.every}
+		if p, ok := s.source.(connector.Permitted); ok {
+			d.Permissions = p.Permissions()
+		}
+		out = append(out, d)
+	}
+	return append(out, Stream{Name: "entraid.users", Permissions: entraid.Users{}.Permissions(), Every: config.Connectors{}.WithDefaults().OpenCases})
+}
+
 // Catalogue lists the actions: one line for each directory. A nil client gives a
 // catalogue to look at, not to act with.
 func Catalogue(client *graph.Client) (*action.Catalogue, error) {

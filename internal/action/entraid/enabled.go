@@ -35,6 +35,7 @@ func (e *enabled) Spec() action.Spec {
 		Permissions:   []string{"User.EnableDisableAccount.All", "User.Read.All"},
 		DirectoryRole: privilegedRole,
 		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
+		Proof:       "`accountEnabled` has the wanted value.",
 		Propagation: 10 * time.Second, Within: 2 * time.Minute,
 	}
 	if e.want {

@@ -51,6 +51,7 @@ func confirmSpec() action.Spec {
 	s.Name, s.Title = ConfirmCompromised, "Confirm the user compromised"
 	s.Summary = "Entra ID Protection counts the user as compromised, at high risk: risk-based access rules apply at once."
 	s.Undo = DismissRisk
+	s.Proof = "`riskState` is `confirmedCompromised` and nothing is being processed; or, where a remedy closed the risk meanwhile, the detection that the confirmation left behind."
 	s.Permissions = append(s.Permissions, "IdentityRiskEvent.Read.All")
 	s.Limits = "It blocks nobody by itself: without a risk-based access rule nothing else happens. Undone only where no risk stood before, since taking it back dismisses all of the user's risk."
 	return s
@@ -60,6 +61,7 @@ func dismissSpec() action.Spec {
 	s := feedbackSpec()
 	s.Name, s.Title = DismissRisk, "Dismiss the user's risk"
 	s.Summary = "Entra ID Protection counts the user as not at risk; all of the user's detections are closed."
+	s.Proof = "`riskState` is `none`, `remediated`, `dismissed` or `confirmedSafe`, and nothing is being processed."
 	s.Irreversible = "Microsoft offers no way to reopen a risk that was dismissed"
 	s.Limits = "It changes no password and ends no session. Deleted users cannot be dismissed."
 	return s

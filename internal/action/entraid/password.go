@@ -38,6 +38,7 @@ func (p *password) Spec() action.Spec {
 		DirectoryRole: privilegedRole,
 		Irreversible:  "the old password cannot be brought back",
 		Limits:        "Not for guests, accounts mastered in Active Directory, or accounts without a password. A stolen token is cured by revoking sessions, not by this.",
+		Proof:         "`lastPasswordChangeDateTime` is later than the one read before; both times are Graph's.",
 		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
 		NeverRepeat: true, Propagation: 30 * time.Second, Within: 5 * time.Minute,
 	}

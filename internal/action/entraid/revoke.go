@@ -36,6 +36,7 @@ func (*revoke) Spec() action.Spec {
 		Remedies:      []signal.Cause{signal.CauseSession},
 		Irreversible:  "sessions that were ended do not come back; the person signs in again",
 		Limits:        "Takes hold after a few minutes. Access tokens already issued live up to about an hour where an application does not evaluate access continuously; application cookies are out of reach. It does not reach guests, who sign in at home.",
+		Proof:         "`signInSessionsValidFromDateTime` is later than the one read before; both times are Graph's.",
 		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
 		Propagation: 30 * time.Second, Within: 10 * time.Minute,
 	}
