@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/risk"
@@ -66,6 +67,10 @@ type Store interface {
 	// Stop returns the stop in force for the tenant: its own or the global one.
 	Stop(ctx context.Context, t identity.Tenant) (dispatch.Stop, error)
 
+	// Kinds counts the signals of each source and type, for the tenant or for all:
+	// the most frequent first, then by source and type. Title and Detector are empty.
+	// It reads all signals.
+	Kinds(ctx context.Context, t identity.Tenant) ([]detection.Kind, error)
 	// Count counts what waits, for the tenant or for all.
 	Count(ctx context.Context, t identity.Tenant) (Counts, error)
 	// Pulse returns a number that rises with every committed audit entry. It is

@@ -374,6 +374,9 @@ func (s *Service) CaseView(ctx context.Context, op access.Operator, id casefile.
 	if v.Assessment, err = s.assessment(ctx, c.Tenant, c.Identity); err != nil {
 		return v, err
 	}
+	if v.Detections, err = s.detections(ctx, c.Tenant, c.Identity); err != nil {
+		return v, err
+	}
 	if v.Waits, err = s.waits(ctx, c); err != nil {
 		return v, err
 	}

@@ -31,8 +31,8 @@ type Options struct {
 	Now       func() time.Time
 	Rand      io.Reader // cryptographically strong: hand-over keys come from it
 
-	// HandOverFrom is the operator group that approves hand-overs; "" means
-	// "responders".
+	// HandOverFrom is the operator group that approves hand-overs; "" means the one
+	// that the shipped playbooks ask, "identity-response".
 	HandOverFrom string
 	// Tenants returns the configured tenants; nil means that stops of single
 	// tenants are not shown to operators of all.
@@ -86,7 +86,7 @@ func New(o Options) (*Service, error) {
 	return &Service{
 		store: o.Store, driver: o.Driver, playbooks: o.Playbooks, catalogue: o.Catalogue,
 		policy: o.Policy, operators: o.Operators, tenants: o.Tenants, now: o.Now, rand: o.Rand, log: o.Log,
-		reveal: o.Reveal, handOverFrom: cmp.Or(o.HandOverFrom, "responders"),
+		reveal: o.Reveal, handOverFrom: cmp.Or(o.HandOverFrom, "identity-response"),
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
@@ -122,11 +123,14 @@ type CaseView struct {
 	Case       casefile.Case    `json:"case"`
 	Who        Who              `json:"who"`
 	Assessment *risk.Assessment `json:"assessment,omitempty"`
-	Waits      []Wait           `json:"waits,omitempty"`
-	Runs       []RunSummary     `json:"runs"`
-	Timeline   []Event          `json:"timeline"`
-	Truncated  bool             `json:"truncated,omitempty"`
-	At         time.Time        `json:"at"`
+	// Detections is what the catalogue says of the open signals, each kind once, the
+	// highest level first: what to ask and what to do.
+	Detections []detection.Entry `json:"detections,omitempty"`
+	Waits      []Wait            `json:"waits,omitempty"`
+	Runs       []RunSummary      `json:"runs"`
+	Timeline   []Event           `json:"timeline"`
+	Truncated  bool              `json:"truncated,omitempty"`
+	At         time.Time         `json:"at"`
 }
 
 // A StepView is one step of a plan and where it stands.

@@ -326,6 +326,10 @@ func (r *Run) fail() {
 			if p.OnError != playbook.ErrorContinue {
 				r.end(Refused, text)
 			}
+		case StepReverted:
+			// Somebody took it back while the run goes on: it was wrong, and so is
+			// what would follow.
+			r.end(Cancelled, text)
 		case StepCancelled:
 			if s.ActionState == action.Expired {
 				r.end(Expired, text)
@@ -537,5 +541,5 @@ func (r *Run) outcome() (State, string) {
 			return Failed, fmt.Sprintf("%s: %s", named(r.Plan.Steps[n]), s.Reason)
 		}
 	}
-	return Done, fmt.Sprintf("%d steps verified", verified)
+	return Done, counted(verified, "step") + " verified"
 }

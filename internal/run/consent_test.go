@@ -349,6 +349,30 @@ func TestUndoOfARun(t *testing.T) {
 	h.wantCase(casefile.Contained, "")
 }
 
+// What is undone while its run goes on was wrong: nothing that the run had still
+// to do is begun, and it does not count as failed.
+func TestUndoneWhileTheRunGoesOn(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["contain"] = func(in playbook.Input) (playbook.Plan, error) {
+		p, err := runtest.Steps(runtest.Disable, runtest.Revoke, runtest.Revoke)(in)
+		p.Steps[2].ID, p.Steps[2].After = "later", playbook.AfterVerified
+		return p, err
+	}
+	r, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Disable).ID, done...)
+	undo, err := h.undo(h.only(runtest.Disable).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.act(h.only(runtest.Enable).ID, done...)
+	h.want(undo.ID, run.Done)
+	h.act(h.only(runtest.Revoke).ID, done...)
+	if got := h.want(r.ID, run.Cancelled); got.Steps[2].Action != "" {
+		t.Errorf("the run went on after it was undone: %+v", got.Steps[2])
+	}
+}
+
 func TestUndoThatFailsMayBeAskedAgain(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

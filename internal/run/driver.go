@@ -233,6 +233,14 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 	})
 }
 
+// counted is "1 step" or "3 steps".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // holds reports whether the trigger that began a settling run still holds: it
 // waited for sibling signals, and they may have shown that another playbook's
 // remedy fits.
@@ -255,7 +263,7 @@ func (d *Driver) askApproval(tx Tx, r Run, e AskApproval) ([]Event, error) {
 	return []Event{ApprovalSeen{q}}, tx.Audit(audit.Entry{
 		Tenant: r.Tenant, At: now, Actor: actor(r), Kind: audit.ApprovalAsked,
 		Identity: string(r.Identity), Case: string(r.Case), Run: string(r.ID), Approval: string(q.ID),
-		Text: fmt.Sprintf("approval asked for %d steps of %s on %s", len(e.Steps), r.Playbook.ID, r.Plan.Name),
+		Text: fmt.Sprintf("approval asked for %s of %s on %s", counted(len(e.Steps), "step"), r.Playbook.ID, r.Plan.Name),
 		Data: map[string]any{"planHash": q.PlanHash, "steps": q.Steps, "mode": q.Rule.Mode, "expiresAt": q.ExpiresAt},
 	})
 }

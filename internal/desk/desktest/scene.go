@@ -167,7 +167,7 @@ func Empty() *Scene {
 	check(err)
 	s.Desk, err = desk.New(desk.Options{
 		Store: s.Store, Driver: s.Driver, Playbooks: func() desk.Playbooks { return library }, Catalogue: cat,
-		Policy: policy, Operators: s.Operators, Tenants: func() []identity.Tenant { return []identity.Tenant{Tenant} }, Now: s.Now, Rand: rand.Reader,
+		Policy: policy, Operators: s.Operators, Tenants: func() []identity.Tenant { return []identity.Tenant{Tenant} }, Now: s.Now, Rand: rand.Reader, HandOverFrom: "responders",
 	})
 	check(err)
 	s.Store.SeedDirectory(Tenant, connector.DirectoryFacts{

@@ -1,6 +1,7 @@
 package desktest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -340,6 +342,23 @@ func (s *Store) Count(_ context.Context, t identity.Tenant) (desk.Counts, error)
 			out.Persons++
 		}
 	}
+	return out, nil
+}
+
+// Kinds implements desk.Store.
+func (s *Store) Kinds(_ context.Context, t identity.Tenant) ([]detection.Kind, error) {
+	count := map[detection.Kind]int{}
+	for _, g := range read[signal.Signal](s, "signals", t) {
+		count[detection.Kind{Source: g.Source, Type: g.Type}]++
+	}
+	out := []detection.Kind{}
+	for k, n := range count {
+		k.Count = n
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b detection.Kind) int {
+		return cmp.Or(b.Count-a.Count, strings.Compare(string(a.Source), string(b.Source)), strings.Compare(a.Type, b.Type))
+	})
 	return out, nil
 }
 
