@@ -108,7 +108,7 @@ func (h *house) action(a action.Action) action.Action {
 // settle waits until the action is in one of the states, or for a long while.
 func (h *house) settle(a action.Action, states ...action.State) action.Action {
 	h.t.Helper()
-	deadline := time.Now().Add(2 * time.Hour)
+	began := time.Now()
 	for {
 		a = h.action(a)
 		for _, s := range states {
@@ -116,10 +116,11 @@ func (h *house) settle(a action.Action, states ...action.State) action.Action {
 				return a
 			}
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > 2*time.Hour {
 			h.t.Fatalf("action %s stays %s (%s); want %v", a.ID, a.State, a.Reason, states)
 		}
-		<-time.After(10 * time.Millisecond)
+		<-time.After(max(10*time.Millisecond, waited/20))
 	}
 }
 

@@ -56,8 +56,9 @@ type Store interface {
 	// Release gives the lease up when its owner still holds it with its fence; else
 	// it does nothing.
 	Release(ctx context.Context, l Lease) error
-	// Intents returns name and IntentAt of every action whose IntentAt is not before
-	// since, oldest first: what a new owner rebuilds its budget from.
+	// Intents returns name and time of every intent written not before since, oldest
+	// first: what a new owner rebuilds its budget from. A store may forget the
+	// earlier attempts of an action.
 	Intents(ctx context.Context, t identity.Tenant, since time.Time) ([]Spent, error)
 }
 
