@@ -154,3 +154,24 @@ func TestEffectKey(t *testing.T) {
 		}
 	}
 }
+
+// A cloud account whose SID is learnt between two runs is still the same account:
+// else an unknown password reset would be repeated by the next run.
+func TestEffectKeySurvivesWhatIsLearntOfTheAccount(t *testing.T) {
+	t.Parallel()
+	ref := identity.Ref{Provider: identity.EntraID, ObjectID: "aaaa"}
+	key := action.EffectKey("t", "n", ref, nil)
+	learnt := ref
+	learnt.SID, learnt.GUID, learnt.UPN = "S-1-5-21-1-2-3-1104", "bbbb", "user@corp.example"
+	if action.EffectKey("t", "n", learnt, nil) != key {
+		t.Error("learning the SID made it another effect")
+	}
+	if action.EffectKey("t", "n", ref, map[string]any{}) != key { // what nil becomes or was before it was stored
+		t.Error("no parameters and none given are two effects")
+	}
+	onPrem := learnt
+	onPrem.Provider = identity.ActiveDirectory
+	if action.EffectKey("t", "n", onPrem, nil) == key {
+		t.Error("the same effect in another directory is the same")
+	}
+}

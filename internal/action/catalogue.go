@@ -142,10 +142,18 @@ func (c *Catalogue) Version() string {
 }
 
 // EffectKey digests the effect an action would have, so that two playbooks
-// asking for the same one act once.
+// asking for the same one act once. The account counts as its own directory knows
+// it: what is learnt of it later (the SID behind a cloud account) must not make
+// the same effect another one. No parameters and none given are the same.
 func EffectKey(t identity.Tenant, name Name, account identity.Ref, params map[string]any) string {
-	keys := account.Keys()
-	b, _ := json.Marshal([]any{t, name, keys, params}) // strings, numbers and booleans: cannot fail
+	var who any = identity.Account{Ref: account}.Key()
+	if who == "" {
+		who = account.Keys()
+	}
+	if len(params) == 0 {
+		params = nil
+	}
+	b, _ := json.Marshal([]any{t, name, account.Provider, who, params}) // strings, numbers and booleans: cannot fail
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16])
 }
