@@ -372,7 +372,11 @@ func signerOf(c config.Config) (audit.Signer, error) {
 	if err != nil {
 		return audit.Signer{}, fmt.Errorf("audit.key: %w", err)
 	}
-	return audit.NewSigner(key)
+	signer, err := audit.NewSigner(key)
+	if err != nil {
+		return signer, fmt.Errorf("audit.key: %w", err)
+	}
+	return signer, nil
 }
 
 func operatorsOf(c config.Config) ([]desk.Known, error) {
