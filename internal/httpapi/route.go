@@ -115,6 +115,10 @@ func (s *server) lists() {
 			return answer(s.desk.Signals(ctx, op, desk.SignalFilter{
 				Tenant: identity.Tenant(in.Tenant), Identity: identity.ID(in.Identity), Source: in.Source, Type: in.Type, MinLevel: in.MinLevel, Since: in.Since}, in.page()))
 		})
+	register(s, access.Read, get("coverage", "/coverage", "Kinds of signals that are understood, and those that arrived and are not"),
+		func(ctx context.Context, op access.Operator, in *struct{ Tenanted }) (*body[desk.Coverage], error) {
+			return answer(s.desk.Coverage(ctx, op, identity.Tenant(in.Tenant)))
+		})
 	register(s, access.Read, get("list-runs", "/runs", "Runs"),
 		func(ctx context.Context, op access.Operator, in *struct {
 			Paging

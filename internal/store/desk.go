@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -359,6 +360,23 @@ func (s deskStore) FindAccount(ctx context.Context, t identity.Tenant, name stri
 
 func (s deskStore) Stop(ctx context.Context, t identity.Tenant) (dispatch.Stop, error) {
 	return stop(ctx, s.db.reads(), t)
+}
+
+func (s deskStore) Kinds(ctx context.Context, t identity.Tenant) ([]detection.Kind, error) {
+	out, where, args := []detection.Kind{}, "", []any(nil)
+	if t != "" {
+		where, args = " WHERE tenant = ?", []any{string(t)}
+	}
+	err := eachRow(ctx, s.db.reads(), func(r rows) error {
+		var k detection.Kind
+		err := r.Scan(&k.Source, &k.Type, &k.Count)
+		out = append(out, k)
+		return err
+	}, `SELECT source, type, count(*) AS n FROM signals`+where+` GROUP BY source, type ORDER BY n DESC, source, type`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("count kinds of signals: %w", err)
+	}
+	return out, nil
 }
 
 func (s deskStore) Count(ctx context.Context, t identity.Tenant) (desk.Counts, error) {

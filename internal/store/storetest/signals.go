@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -27,6 +28,32 @@ func signals(t *testing.T, open func(*testing.T) Ports) {
 		update(t, p, func(tx ingest.Tx) (err error) { out, err = tx.SignalsOf(tenant, person(1).ID); return err })
 		return out
 	}
+
+	t.Run("Kinds", func(t *testing.T) {
+		t.Parallel()
+		p := open(t)
+		put(t, p, person(1))
+		one, two, three, same1 := aSignal(1, 1), aSignal(2, 1), aSignal(3, 1), aSignal(1, 1)
+		three.Source, three.Type, three.Title = signal.DefenderAlert, "A title", "A title"
+		same1.UpdatedAt = at(time.Second) // a later version is the same signal
+		for _, s := range []signal.Signal{one, two, three, same1} {
+			putSignal(t, p, s)
+		}
+		for _, tc := range []struct {
+			in   identity.Tenant
+			want []detection.Kind
+		}{
+			{tenant, []detection.Kind{{Source: one.Source, Type: one.Type, Count: 2}, {Source: three.Source, Type: "A title", Count: 1}}},
+			{"", []detection.Kind{{Source: one.Source, Type: one.Type, Count: 2}, {Source: three.Source, Type: "A title", Count: 1}}},
+			{elsewhere, []detection.Kind{}},
+		} {
+			got, err := p.Desk.Kinds(t.Context(), tc.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, fmt.Sprintf("kinds in %q", tc.in), tc.want, got)
+		}
+	})
 
 	t.Run("NewestWinsInAnyOrder", func(t *testing.T) {
 		t.Parallel()
