@@ -343,25 +343,40 @@ func (d *Driver) takeBack(tx Tx, r Run, e TakeBack) ([]Event, error) {
 	return []Event{TakenBack{}}, err
 }
 
-// revert makes the original of a verified undo reverted, in its own run too.
+// revert makes the original of a verified undo reverted, and tells every run of
+// its case that had proven something by it, also when it is over. Dispatch may
+// have reverted the action already; it tells nobody.
 func (d *Driver) revert(tx Tx, r Run, e Revert) error {
 	a, err := tx.Action(r.Tenant, e.Original)
 	if err != nil {
 		return err
 	}
-	if a.State != action.Verified {
-		return nil
+	if a.State == action.Verified {
+		if a, err = a.Move(action.Reverted, "undone: "+r.Why, d.Now()); err != nil {
+			return err
+		}
+		a.UndoneBy = e.By
+		if a, err = tx.PutAction(a); err != nil {
+			return err
+		}
+		if err := d.noteAction(tx, r, a, audit.ActionUndone, fmt.Sprintf("%s on %s undone: %s", a.Name, a.Account.Name(), r.Why)); err != nil {
+			return err
+		}
 	}
-	if a, err = a.Move(action.Reverted, "undone: "+r.Why, d.Now()); err != nil {
+	if _, err := d.Advance(tx, Key{a.Tenant, ID(a.Run)}); err != nil || a.Case == "" {
 		return err
 	}
-	a.UndoneBy = e.By
-	if a, err = tx.PutAction(a); err != nil {
+	runs, err := tx.RunsOfCase(a.Tenant, casefile.ID(a.Case))
+	if err != nil {
 		return err
 	}
-	if err := d.noteAction(tx, r, a, audit.ActionUndone, fmt.Sprintf("%s on %s undone: %s", a.Name, a.Account.Name(), r.Why)); err != nil {
-		return err
+	for _, o := range runs {
+		if !slices.ContainsFunc(o.Steps, func(s StepRun) bool { return s.Adopted && s.Action == a.ID }) {
+			continue
+		}
+		if _, err := d.Advance(tx, Key{o.Tenant, o.ID}); err != nil {
+			return err
+		}
 	}
-	_, err = d.Advance(tx, Key{a.Tenant, ID(a.Run)})
-	return err
+	return nil
 }

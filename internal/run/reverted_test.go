@@ -1,0 +1,69 @@
+package run_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/run/runtest"
+)
+
+// Dispatch proves the undo and reverts the original in one transaction, and the
+// process dies before anybody is told. The runs that proved the containment are
+// over, so nobody drives them again: the undo's own run must tell them, those too
+// that had adopted the action, or the case would be shown contained for ever.
+func TestRevertedByDispatchIsNotShownContained(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	first, _ := h.begin(match("contain"))
+	adopter, _ := h.begin(playbook.Match{Ref: playbook.Ref{ID: "other"}, OnceKey: "k", Window: time.Hour})
+	if !adopter.Steps[0].Adopted {
+		t.Fatal("the second run acts by itself")
+	}
+	disable := h.only(runtest.Disable).ID
+	h.act(disable, done...)
+	h.act(h.only(runtest.Revoke).ID, done...)
+	h.clock.Add(2 * time.Second)
+	h.reconcile()
+	h.want(first.ID, run.Contained)
+	h.want(adopter.ID, run.Contained)
+	h.wantCase(casefile.Contained, "")
+
+	undo, err := h.undo(disable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enable := h.only(runtest.Enable).ID
+	h.act(enable, action.Running, action.AcceptedState)
+	h.update(func(tx run.Tx) error {
+		for _, to := range []struct {
+			id    action.ID
+			state action.State
+		}{{enable, action.Verified}, {disable, action.Reverted}} {
+			a, err := tx.Action(tenant, to.id)
+			if err != nil {
+				return err
+			}
+			if a, err = a.Move(to.state, "", h.clock.Now()); err != nil {
+				return err
+			}
+			if _, err = tx.PutAction(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	h.clock.Add(2 * time.Second)
+	h.reconcile()
+	h.want(undo.ID, run.Done)
+	for _, id := range []run.ID{first.ID, adopter.ID} {
+		if s := h.run(id).Steps[0]; s.State != run.StepReverted {
+			t.Errorf("run %s still says of the undone step that it is %s", id, s.State)
+		}
+	}
+	h.wantCase(casefile.Open, "")
+}
