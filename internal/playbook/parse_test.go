@@ -217,6 +217,7 @@ func TestParseRefuses(t *testing.T) {
 		"signal elsewhere":  {head + "trigger: { on: [signal.received, risk.changed], when: signal.open }\n" + reset, "signal is there only on signal.received, and this playbook is also asked on risk.changed"},
 		"unknown variable":  {when("idnetity.enabled"), `t.yaml:9:9: trigger.when: no variable or function "idnetity"; did you mean "identity"?`},
 		"unknown level":     {when(`level.at_least(risk.level, "hihg")`), `t.yaml:9:36: trigger.when: risk.level is never "hihg"; did you mean "high"?`},
+		"unknown family":    {when(`signal.family == "tokens"`), `signal.family is never "tokens"; did you mean "token"?`},
 		"unknown cause":     {when(`'"passwrod" in risk.causes'`), `risk.causes is never "passwrod"; did you mean "password"?`},
 		"unknown kind":      {when(`identity.kind in ["user"]`), `identity.kind is never "user"`},
 		"types":             {when(`risk.score > "high"`), "found no matching overload for '_>_' applied to '(int, string)'"},

@@ -304,7 +304,7 @@ func TestErrorsDoNotRepeatWhatASourceSent(t *testing.T) {
 func TestANewPasswordDoesNotCureAStolenToken(t *testing.T) {
 	t.Parallel()
 	lib := libraryOf(t, "trigger: { on: [manual] }\nsteps: [{ id: reset, uses: identity.reset_password@1, irreversible: accepted }]\n")
-	for signals, held := range map[string]bool{"anomalousToken": true, "leakedCredentials": false, "attackerinTheMiddle": false, "somethingNew": false} {
+	for signals, held := range map[string]bool{"anomalousToken": true, "leakedCredentials": false, "attackerinTheMiddle": false, "somethingNew": false, "suspiciousInboxForwarding": false, "maliciousApplication": true} {
 		p, err := lib.Plan(Ref{ID: "test"}, given(t, "on: [manual]\nidentity: {}\nsignals: [{type: "+signals+"}]"))
 		if err != nil {
 			t.Fatal(err)

@@ -109,6 +109,24 @@ func TestCorroboration(t *testing.T) {
 	}
 }
 
+// One attack that is told in both of Defender's formats counts once; two attacks
+// count twice.
+func TestOneAttackInTwoFormatsCountsOnce(t *testing.T) {
+	t.Parallel()
+	classic := alert("a1", "Suspected identity theft (pass-the-ticket)", signal.LevelMedium, epoch)
+	classic.Detector = "2018"
+	defender := alert("a2", "Suspected pass-the-ticket attack", signal.LevelMedium, epoch)
+	defender.Detector = "xdr_PassTheTicketAttack"
+	other := alert("a3", "Suspected identity theft (pass-the-hash)", signal.LevelMedium, epoch)
+	score := func(signals ...signal.Signal) int { return risk.Assess(risk.Input{Signals: signals}, epoch).Score }
+	if one, both := score(classic), score(classic, defender); one != both {
+		t.Errorf("in one format %d, in both %d", one, both)
+	}
+	if one, two := score(classic), score(classic, other); two <= one {
+		t.Errorf("one attack %d, two %d", one, two)
+	}
+}
+
 func TestReasonsSay(t *testing.T) {
 	t.Parallel()
 	s := told("d1", "somethingNew", signal.LevelLow, epoch)
