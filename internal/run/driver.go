@@ -356,13 +356,32 @@ func (d *Driver) noteAction(tx Tx, r Run, a action.Action, kind audit.Kind, text
 
 // Drive moves one run in a transaction of its own.
 func (d *Driver) Drive(ctx context.Context, k Key) error {
-	if err := d.Store.Update(ctx, func(tx Tx) error { _, err := d.Advance(tx, k); return err }); err != nil {
-		return fmt.Errorf("drive run %s: %w", k.ID, err)
+	_, err := d.drive(ctx, k, false)
+	return err
+}
+
+// drive is Drive and reports whether the run moved. With settle a run that has
+// nothing to move for is put as it is: what made it due has been looked at.
+func (d *Driver) drive(ctx context.Context, k Key, settle bool) (moved bool, err error) {
+	err = d.Store.Update(ctx, func(tx Tx) error {
+		was, err := tx.Run(k.Tenant, k.ID)
+		if err != nil {
+			return err
+		}
+		r, err := d.Advance(tx, k)
+		if moved = r.Version != was.Version; err != nil || moved || !settle || r.State.Final() {
+			return err
+		}
+		_, err = tx.PutRun(r)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("drive run %s: %w", k.ID, err)
 	}
 	if d.Nudge != nil {
 		d.Nudge(k.Tenant)
 	}
-	return nil
+	return moved, nil
 }
 
 // Reconcile drives what is due: runs whose time has come or whose actions or
@@ -370,14 +389,17 @@ func (d *Driver) Drive(ctx context.Context, k Key) error {
 // second; it returns the errors of all runs it could not move, joined.
 func (d *Driver) Reconcile(ctx context.Context) error {
 	var errs []error
-	tried := map[Key]bool{}
+	tried, idle := map[Key]bool{}, map[Key]bool{}
 	drive := func(k Key) bool {
 		if tried[k] || ctx.Err() != nil {
 			return false
 		}
 		tried[k] = true
-		if err := d.Drive(ctx, k); err != nil {
+		moved, err := d.drive(ctx, k, false)
+		if err != nil {
 			errs = append(errs, err)
+		} else if !moved {
+			idle[k] = true
 		}
 		return true
 	}
@@ -401,5 +423,25 @@ func (d *Driver) Reconcile(ctx context.Context) error {
 			break
 		}
 	}
+	if len(idle) > 0 {
+		errs = append(errs, d.settle(ctx, idle))
+	}
 	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// settle ends what would go on for ever: runs that are still due although there
+// was nothing for them to do, because what changed means nothing to them.
+func (d *Driver) settle(ctx context.Context, idle map[Key]bool) error {
+	keys, err := d.Store.DueRuns(ctx, d.Now(), dueAtOnce)
+	if err != nil {
+		return fmt.Errorf("find due runs: %w", err)
+	}
+	var errs []error
+	for _, k := range keys {
+		if idle[k] && ctx.Err() == nil {
+			_, err := d.drive(ctx, k, true)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -543,3 +543,24 @@ func TestReconcileReportsEveryFailureAndStops(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// An action that no step knows changes nothing for its run. The run is looked at
+// once, not every second until something else moves it.
+func TestWhatMeansNothingToARunDoesNotKeepItDue(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r, _ := h.begin(match("contain"))
+	a := h.only(runtest.Disable)
+	a.ID, a.Step, a.Effect, a.Version = "act_stray", "of another version of the plan", "another", 0
+	h.update(func(tx run.Tx) error { _, err := tx.PutAction(a); return err })
+	h.reconcile()
+	keys, err := h.db.Runs().DueRuns(t.Context(), h.clock.Now(), 10)
+	if err != nil || len(keys) != 0 {
+		t.Errorf("still due: %v, %v", keys, err)
+	}
+	settled := h.run(r.ID).Version
+	h.reconcile()
+	if now := h.run(r.ID); now.Version != settled || now.State != run.Acting {
+		t.Errorf("put again and again: version %d became %d, %s", settled, now.Version, now.State)
+	}
+}
