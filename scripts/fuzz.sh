@@ -1,15 +1,30 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for the given time (10s, 10m), one after the other.
+# Runs each fuzz target for the given time (10s, 10m), as many side by side as
+# there are cores, and stops with the output of the first that fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${1:-10s}
-count=0
-while IFS=: read -r file func; do
-  pkg=./$(dirname "$file")
-  echo "fuzz $pkg $func $time"
-  out=$(go test "$pkg" -run '^$' -fuzz "^$func\$" -fuzztime "$time" 2>&1) || { echo "$out" | tail -40; exit 1; }
-  echo "$out" | grep -E 'execs:|^ok' | tail -1
-  count=$((count + 1))
-done < <(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' /dev/null | sed -E 's/:func /:/')
-[ "$count" -gt 0 ] || { echo "no fuzz target found" >&2; exit 1; }
-echo "$count fuzz targets, $time each, no crash"
+export FUZZTIME=${1:-10s}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export LOGS=$logs
+
+one() { # FILE:func Name
+  local pkg func log
+  pkg=./$(dirname "${1%%:*}")
+  func=${1##*func }
+  log=$LOGS/$(echo "$pkg.$func" | tr / _)
+  # A finding is worth ten runs of shrinking, not a minute of it.
+  if go test "$pkg" -run '^$' -fuzz "^$func\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 10x -parallel 1 >"$log" 2>&1; then
+    echo "$pkg $func: $(grep -oE 'execs: [0-9]+' "$log" | tail -1)"
+  else
+    echo "$pkg $func FAILED"
+    tail -40 "$log"
+    return 255 # xargs stops
+  fi
+}
+export -f one
+
+targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' /dev/null)
+[ -n "$targets" ] || { echo "no fuzz target found" >&2; exit 1; }
+echo "$targets" | tr '\n' '\0' | xargs -0 -P "$(nproc)" -I{} bash -c 'one "$1"' _ {}
+echo "$(echo "$targets" | wc -l) fuzz targets, $FUZZTIME each, no crash"

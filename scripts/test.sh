@@ -35,7 +35,19 @@ if [ -n "${CORDON_SHARED:-}" ] && [ ! -d "$CORDON_SHARED" ]; then
   exit 2
 fi
 
-unit() { CGO_ENABLED=1 go test -race -count=1 -timeout 20m $(go list ./... | grep -v /test/); }
+# unit shows what passed, failed and was skipped; the whole output is kept when it
+# failed.
+unit() {
+  local log rc
+  log=$(mktemp)
+  CGO_ENABLED=1 go test -race -count=1 -timeout 20m -v $(go list ./... | grep -v /test/) >"$log" 2>&1
+  rc=$?
+  grep -E '^(ok|FAIL|---? FAIL|panic:|WARNING: DATA RACE)|no test files' "$log" | grep -v 'no test files'
+  while read -r line; do left+=("$line"); done < <(grep -A1 -E '^ *--- SKIP' "$log" | sed -nE 's/^ *--- SKIP: ([^ ]+).*/test \1/p' | sort -u)
+  [ $rc -eq 0 ] || { echo "the whole output:"; tail -400 "$log"; }
+  rm -f "$log"
+  return $rc
+}
 kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
 demo_once() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
