@@ -49,11 +49,13 @@ unit() {
   return $rc
 }
 kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
+egress() { go test ./test/egress -count=1 -timeout 5m; }
 demo_once() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
 wants lint && suite lint make -s lint
 wants unit && suite unit unit
 wants demo && suite demo demo_once
+wants egress && suite egress egress
 wants kill && suite kill kill_short
 wants fuzz && suite fuzz scripts/fuzz.sh 10s
 
