@@ -16,17 +16,18 @@ import (
 
 // A candidate is one action of a set on its way out.
 type candidate struct {
-	action action.Action
+	action action.Action // as the store had it when the set was made
 	look   action.Look
 	lookAt time.Time
 	secret []byte // wiped when the set is over
 	sealed []byte
 
 	decision  Decision
-	asked     bool      // the gate was asked
-	send      bool      // its intent is durable
-	decidedAt time.Time // when the gate said yes
-	dueSince  time.Time // when it could first have left
+	asked     bool          // the gate was asked
+	send      bool          // its intent is durable
+	sent      action.Action // the row with the intent
+	decidedAt time.Time     // when the gate said yes
+	dueSince  time.Time     // when it could first have left
 }
 
 // act brings a set out: look, wait for a request, write the intents, send, write
@@ -166,11 +167,21 @@ func (s *session) readAnswered(spec action.Spec, err error) {
 	}
 }
 
+// A moment is what one decision shares: when it is made, by which settings, and
+// the id that the request will carry.
+type moment struct {
+	now       time.Time
+	settings  Settings
+	spec      action.Spec
+	requestID string
+}
+
 // decide settles one candidate inside the intent transaction and reports whether
-// it changed the action's row. It sets c.send when the intent is written.
+// it changed the action's row. It sets c.send when the intent is written. The
+// transaction may be tried again, so it reads nothing of what it wrote to c.
 func (s *session) decide(tx Tx, spec action.Spec, c *candidate, requestID string) (action.Action, bool, error) {
 	c.send, c.asked = false, false
-	now := s.o.Now()
+	m := moment{s.o.Now(), s.o.Settings(), spec, requestID}
 	a, err := tx.Action(s.tenant, c.action.ID)
 	if errors.Is(err, fault.NotFound) {
 		return a, false, nil
@@ -182,36 +193,35 @@ func (s *session) decide(tx Tx, spec action.Spec, c *candidate, requestID string
 		return a, false, nil // somebody withdrew it, or it went out already
 	}
 	if c.look.Err != nil {
-		a, err = s.unread(tx, a, c.look.Err, now)
+		a, err = s.unread(tx, a, c.look.Err, m.now)
 		return a, err == nil, err
 	}
-	set := s.o.Settings()
-	f, err := s.facts(tx, spec, a, c, set, now)
+	f, err := s.facts(tx, m, a, c)
 	if err != nil {
 		return a, false, err
 	}
-	d := Gate{set.Limits}.Check(f)
+	d := Gate{m.settings.Limits}.Check(f)
 	c.decision, c.asked, c.dueSince = d, true, dueSince(a)
 	switch {
 	case d.Verdict == Refuse:
-		a, err = s.refuse(tx, a, d.Text(), string(d.Rule()), now)
+		a, err = s.refuse(tx, a, d.Text(), string(d.Rule()), m.now)
 	case c.look.Refuse != "":
-		a, err = s.refuse(tx, a, c.look.Refuse, "directory", now)
+		a, err = s.refuse(tx, a, c.look.Refuse, "directory", m.now)
 	case c.look.Already: // nothing leaves, so nothing holds it
-		a, err = s.already(tx, a, c.look, now)
+		a, err = s.already(tx, a, c.look, m.now)
 	case d.Verdict == Hold:
-		a, err = s.hold(tx, a, d, now)
+		a, err = s.hold(tx, a, d, m.now)
 	default:
-		if a, err = s.intent(tx, spec, a, f.Run, c, requestID, now); err == nil {
-			c.action, c.send, c.decidedAt = a, true, now
+		if a, err = s.intent(tx, m, a, f.Run, c); err == nil {
+			c.sent, c.send, c.decidedAt = a, true, m.now
 		}
 	}
 	return a, err == nil, err
 }
 
 // facts gathers what the gate asks for.
-func (s *session) facts(tx Tx, spec action.Spec, a action.Action, c *candidate, set Settings, now time.Time) (Facts, error) {
-	f := Facts{Now: now, Action: a, Spec: spec, Held: s.fence, Observe: set.Observe, LookedAt: c.lookAt}
+func (s *session) facts(tx Tx, m moment, a action.Action, c *candidate) (Facts, error) {
+	f := Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt}
 	var err error
 	if f.Stop, err = tx.Stop(s.tenant); err != nil {
 		return f, err
@@ -251,17 +261,17 @@ func (s *session) facts(tx Tx, spec action.Spec, a action.Action, c *candidate, 
 			return f, err
 		}
 		f.Identity = &i
-		f.Protection = set.Policy.Protect(i, usable, dir.AsOf, now)
+		f.Protection = m.settings.Policy.Protect(i, usable, dir.AsOf, m.now)
 	}
-	if !spec.Disruptive() || a.UndoOf != "" {
+	if !m.spec.Disruptive() || a.UndoOf != "" {
 		return f, nil
 	}
-	reach := Reach{Names: s.disruptive, Since: now.Add(-time.Hour), Playbook: a.Playbook, But: a.Identity}
+	reach := Reach{Names: s.disruptive, Since: m.now.Add(-time.Hour), Playbook: a.Playbook, But: a.Identity}
 	if f.Hour, err = tx.Disruptions(s.tenant, reach); err != nil {
 		return f, err
 	}
-	if f.Hour.Tenant >= set.Limits.filled().AccountsPerMinute { // no minute has more than its hour
-		reach.Since = now.Add(-time.Minute)
+	if f.Hour.Tenant >= m.settings.Limits.filled().AccountsPerMinute { // no minute has more than its hour
+		reach.Since = m.now.Add(-time.Minute)
 		f.Minute, err = tx.Disruptions(s.tenant, reach)
 	}
 	return f, err
@@ -286,8 +296,8 @@ func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.Directo
 }
 
 // intent writes what is about to leave (law 3), with what it replaces (law 5).
-func (s *session) intent(tx Tx, spec action.Spec, a action.Action, r *run.Run, c *candidate, requestID string, now time.Time) (action.Action, error) {
-	a, err := s.ready(a, now)
+func (s *session) intent(tx Tx, m moment, a action.Action, r *run.Run, c *candidate) (action.Action, error) {
+	a, err := s.ready(a, m.now)
 	if err != nil {
 		return a, err
 	}
@@ -296,18 +306,18 @@ func (s *session) intent(tx Tx, spec action.Spec, a action.Action, r *run.Run, c
 	if a.Outcome != action.Unknown || a.Before == nil {
 		a.Before, a.BeforeText = c.look.State, c.look.Text
 	}
-	if a, err = a.Move(action.Running, "", now); err != nil {
+	if a, err = a.Move(action.Running, "", m.now); err != nil {
 		return a, err
 	}
 	a.Attempt++
-	a.Fence, a.ClientRequestID, a.RequestID, a.Sealed, a.Proof = s.fence, requestID, "", c.sealed, ""
+	a.Fence, a.ClientRequestID, a.RequestID, a.Sealed, a.Proof = s.fence, m.requestID, "", c.sealed, ""
 	a.AcceptedAt = time.Time{}
-	a.Deadline = now.Add(within(spec, r, a.Step))
-	a.NextAt = now.Add(s.settled())
+	a.Deadline = m.now.Add(within(m.spec, r, a.Step))
+	a.NextAt = m.now.Add(s.settled())
 	if a, err = tx.PutAction(a); err != nil {
 		return a, err
 	}
-	return a, tx.Audit(s.entry(a, audit.ActionIntent, now, fmt.Sprintf("about to %s on %s", verb(spec), a.Account.Name()),
+	return a, tx.Audit(s.entry(a, audit.ActionIntent, m.now, fmt.Sprintf("about to %s on %s", verb(m.spec), a.Account.Name()),
 		map[string]any{"clientRequestId": a.ClientRequestID, "attempt": a.Attempt, "fence": a.Fence, "before": a.Before, "beforeText": a.BeforeText}))
 }
 
@@ -332,7 +342,7 @@ func within(spec action.Spec, r *run.Run, step string) time.Duration {
 func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.Action {
 	reqs := make([]action.Request, len(out))
 	for n, c := range out {
-		reqs[n] = c.action.Request()
+		reqs[n] = c.sent.Request()
 		reqs[n].Secret = c.secret
 	}
 	began := s.o.Now()
@@ -358,7 +368,7 @@ func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.
 	if err != nil {
 		s.trouble("write outcomes; they will be read from the directory", err)
 		for _, c := range out {
-			changed = append(changed, c.action)
+			changed = append(changed, c.sent)
 		}
 	}
 	return changed

@@ -33,6 +33,25 @@ func TestApprovedActionIsVerified(t *testing.T) {
 	})
 }
 
+// A store may try a transaction again: that costs nothing and does nothing twice.
+func TestTransactionsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		a := h.ask(person(1), reset)
+		began := time.Now()
+		h.start(func(p *process) { p.again = true })
+		a = h.settle(a, action.Verified)
+		if d := time.Since(began); d > time.Second || a.Attempt != 1 || len(h.dir.sent) != 1 {
+			t.Errorf("verified after %v, attempt %d, %d requests", d, a.Attempt, len(h.dir.sent))
+		}
+		if got := kinds(h, a); !equal(got, []audit.Kind{audit.ActionIntent, audit.ActionOutcome, audit.ActionVerified}) {
+			t.Errorf("trail = %v", got)
+		}
+		h.end()
+	})
+}
+
 func TestAlreadySoSendsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

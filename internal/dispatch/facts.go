@@ -49,28 +49,9 @@ func learn(i identity.Identity, ref identity.Ref, read *identity.Facts, at time.
 
 // withRoles returns i with the roles and groups that the newest reading of the
 // directory has for its accounts: protection is judged by what is true now, not
-// by what was true when the case opened. A reading older than the account's own
-// facts adds groups and takes nothing away.
+// by what was true when the case opened, and as the plan was.
 func withRoles(i identity.Identity, dir connector.DirectoryFacts) identity.Identity {
-	if dir.AsOf.IsZero() {
-		return i
-	}
-	i.Accounts = slices.Clone(i.Accounts)
-	for n, a := range i.Accounts {
-		if a.Provider != identity.EntraID {
-			continue
-		}
-		f := &i.Accounts[n].Facts
-		if dir.AsOf.After(f.RolesAsOf) {
-			f.Roles, f.RolesAsOf = holder(dir, a), dir.AsOf
-		}
-		for group, members := range dir.GroupMembers {
-			if containsFold(members, a.ObjectID) && !containsFold(f.Groups, group) {
-				f.Groups = append(slices.Clone(f.Groups), group)
-			}
-		}
-	}
-	return i
+	return run.WithDirectory(i, dir)
 }
 
 func holder(dir connector.DirectoryFacts, a identity.Account) []identity.Role {

@@ -134,6 +134,7 @@ type process struct {
 	crashAt  int // at this step it dies; 0: never
 	freezeAt int // before this step it stands still for frozen; 0: never
 	frozen   time.Duration
+	again    bool // every transaction is tried twice
 	thaw     time.Time
 	dead     bool
 	died     chan struct{}
@@ -149,7 +150,10 @@ func (p *process) stand() {
 	}
 }
 
-var errDead = errors.New("the process is dead")
+var (
+	errDead  = errors.New("the process is dead")
+	errAgain = errors.New("another writer got in first")
+)
 
 // step is a point at which a process can die or freeze. It reports whether it
 // lives.
@@ -240,6 +244,17 @@ type mortalStore struct {
 func (s mortalStore) Update(ctx context.Context, change func(dispatch.Tx) error) error {
 	if err := s.p.step(); err != nil {
 		return err
+	}
+	if s.p.again { // as a store does when another writer got in first
+		err := s.Store.Update(ctx, func(tx dispatch.Tx) error {
+			if err := change(tx); err != nil {
+				return err
+			}
+			return errAgain
+		})
+		if !errors.Is(err, errAgain) {
+			return err
+		}
 	}
 	if err := s.Store.Update(ctx, change); err != nil {
 		return err

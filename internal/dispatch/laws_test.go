@@ -22,6 +22,7 @@ type storm struct {
 	Lag     time.Duration
 	Crashes []int           // steps that each successive process lives; then one that survives
 	Freeze  int             // step before which the first process stands still; 0: none
+	Again   bool            // every transaction of the first processes is tried twice
 	Standby bool            // a second process runs from the start
 	Stops   []time.Duration // global stop on, off, on, … at these times
 }
@@ -34,6 +35,7 @@ func drawStorm(t *rapid.T) storm {
 		Lag:     time.Duration(rapid.IntRange(0, 8000).Draw(t, "lag")) * time.Millisecond,
 		Crashes: rapid.SliceOfN(rapid.IntRange(1, 60), 0, 6).Draw(t, "crashes"),
 		Freeze:  rapid.IntRange(0, 30).Draw(t, "freeze"),
+		Again:   rapid.Bool().Draw(t, "again"),
 		Standby: rapid.Bool().Draw(t, "standby"),
 	}
 	at := time.Duration(0)
@@ -98,7 +100,7 @@ func (s storm) run(t *testing.T) (broken []string) {
 		defer close(done)
 		for n, steps := range s.Crashes {
 			p := h.start(func(p *process) {
-				p.crashAt = steps
+				p.crashAt, p.again = steps, s.Again
 				if n == 0 {
 					p.freezeAt, p.frozen = s.Freeze, 25*time.Second
 				}

@@ -127,7 +127,7 @@ func (s *session) outcomes(ctx context.Context, spec action.Spec, out []*candida
 		return s.writes.do(ctx, func(tx Tx) error {
 			changed = changed[:0]
 			for n, c := range out {
-				a, err := s.outcome(tx, spec, c.action, outcomes[n])
+				a, err := s.outcome(tx, spec, c.sent, outcomes[n])
 				if err != nil {
 					return err
 				}

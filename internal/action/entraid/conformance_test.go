@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -146,6 +147,51 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Every request is one that Microsoft's own description of Graph allows.
+func TestRequestsMatchTheContract(t *testing.T) {
+	t.Parallel()
+	contract := graphtest.Load(t)
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, graphsim.Responder(clientID, "lab"))
+		c, err := graph.New(graph.Options{BaseURL: "https://graph.microsoft.com", Tokens: l.signIn(), Transport: contract.Strict(t, l.tenant.Transport())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.client = c
+		for name := range byName(nil) {
+			b := l.bench(name)
+			var reqs []action.Request
+			for n := range 3 {
+				reqs = append(reqs, action.Request{ID: action.ID(fmt.Sprint("act_", n)), Tenant: "t", Account: b.Fresh(), Params: b.Params, ClientRequestID: "00000000-0000-4000-8000-000000000001"})
+			}
+			for n, look := range b.Type.Look(t.Context(), reqs) {
+				if look.Err != nil {
+					t.Fatalf("%s: look: %v", name, look.Err)
+				}
+				reqs[n].Before = look.State
+				if g, ok := b.Type.(action.Generator); ok {
+					if reqs[n].Secret, _, err = g.Generate(rand.Reader, reqs[n]); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, r := range reqs[:min(len(reqs), b.Type.Spec().Batch)] {
+				if o := b.Type.Do(t.Context(), []action.Request{r})[0]; o.Verdict != action.Accepted {
+					t.Errorf("%s: %+v", name, o)
+				}
+			}
+			reqs[0].Last = json.RawMessage(`{"id":"x","riskState":"remediated"}`) // asks for detections
+			for _, r := range [][]action.Request{reqs[:1], reqs, reqs[1:]} {
+				for _, got := range b.Type.ReadBack(t.Context(), r) {
+					if got.Err != nil {
+						t.Errorf("%s: read back: %v", name, got.Err)
+					}
+				}
+			}
+		}
+	})
 }
 
 // bench is the lab as the suite wants it for one action.
