@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			env.Vars = append(env.Vars, "TMPDIR="+env.WorkDir, "HOME="+env.WorkDir)
+			env.Vars = append(env.Vars, "TMPDIR="+env.WorkDir, "HOME="+env.WorkDir, "RSS_LIMIT="+rssLimit)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
