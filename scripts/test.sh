@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every suite in its short form. SKIP=name,… leaves suites out; what was
 # left out stands in the last lines. With CI=true nothing may be left out.
-# Suites: lint unit postgres browser samba kill fuzz demo
+# Suites: lint unit postgres browser samba demo egress kill fuzz
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
