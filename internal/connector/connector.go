@@ -78,3 +78,11 @@ type Source interface {
 type Lookup interface {
 	Facts(ctx context.Context, refs []identity.Ref) ([]AccountFacts, error)
 }
+
+// A Historian is a Lookup that also tells how the risk of one account came to be
+// what it is: every change the source remembers, with who made it, in no order. It
+// is asked for identities with an open case only, when their risk changed. An
+// account that was never risky has no history.
+type Historian interface {
+	History(ctx context.Context, ref identity.Ref) ([]signal.AccountRisk, error)
+}

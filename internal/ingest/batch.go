@@ -27,6 +27,7 @@ type batch struct {
 	now    time.Time
 	res    Result
 
+	risky   []identity.Ref // accounts of open cases whose risk changed
 	touched map[identity.ID]*touch
 	order   []identity.ID // of touched, as they came
 }
@@ -36,6 +37,7 @@ type touch struct {
 	assess   bool            // a signal or an account risk changed
 	facts    bool            // a fact changed
 	triggers []signal.Signal // open signals that are new or changed
+	risky    []identity.Ref  // accounts whose risk changed
 }
 
 func (b *batch) touch(id identity.ID) *touch {
@@ -80,10 +82,7 @@ func (b *batch) take(stream connector.Name, page connector.Page, facts []connect
 			return fmt.Errorf("identity %s: %w", id, err)
 		}
 	}
-	if stream == "" {
-		return nil
-	}
-	return b.tx.PutCursor(b.tenant, stream, page.Next, b.now)
+	return nil
 }
 
 func (b *batch) reject(stream connector.Name, r connector.Reject) error {
@@ -230,15 +229,40 @@ func (b *batch) risk(stream connector.Name, r signal.AccountRisk) error {
 	if reason != "" {
 		return b.reject(stream, connector.Reject{Place: "risk of " + r.Subject.Name(), Reason: reason, Raw: r.Raw})
 	}
+	told, err := b.told(r, res.Identity.ID)
+	if err != nil || told {
+		return err
+	}
 	put, err := b.tx.PutAccountRisk(r, res.Identity.ID)
 	if err != nil {
 		return err
 	}
 	b.res.count(put)
 	if put == PutNew || put == PutUpdated {
-		b.touch(res.Identity.ID).assess = true
+		t := b.touch(res.Identity.ID)
+		t.assess, t.risky = true, append(t.risky, r.Subject)
 	}
 	return nil
+}
+
+// told reports whether the account's history has told r already, and who made the
+// change besides: then r says less than what is there.
+func (b *batch) told(r signal.AccountRisk, owner identity.ID) (bool, error) {
+	if r.By != "" {
+		return false, nil
+	}
+	known, err := b.tx.AccountRisksOf(b.tenant, owner)
+	if err != nil {
+		return false, err
+	}
+	for _, k := range known {
+		if k.By != "" && k.Subject.ObjectID == r.Subject.ObjectID && k.UpdatedAt.Equal(r.UpdatedAt) &&
+			k.Level == r.Level && k.State == r.State && k.Detail == r.Detail && k.Deleted == r.Deleted {
+			b.res.Duplicate++
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // follow draws the consequences for one identity: its assessment, its case, and
@@ -255,6 +279,7 @@ func (b *batch) follow(id identity.ID, t *touch) error {
 	if err != nil || !open {
 		return err
 	}
+	b.risky = append(b.risky, t.risky...)
 	i, err := b.tx.Identity(b.tenant, id)
 	if err != nil {
 		return err

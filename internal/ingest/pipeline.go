@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,13 +15,14 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
-// The defaults of a Pipeline, and how many accounts it reads before one page.
+// The defaults of a Pipeline, and its bounds.
 const (
 	factsMaxAge   = 15 * time.Minute
 	lookupTimeout = 5 * time.Second
 	silence       = 3
-	lookupAtOnce  = 100
+	atOnce        = 100  // records in one transaction
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
+	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
 )
 
 // A Pipeline takes pages in. Make it once and share its pointer: it remembers
@@ -44,8 +46,9 @@ type Pipeline struct {
 	Silence int
 	Log     *slog.Logger
 
-	mu    sync.Mutex
-	feeds map[feedKey]*feed
+	mu      sync.Mutex
+	feeds   map[feedKey]*feed
+	history map[identity.Tenant][]identity.Ref // whose risk history is to be read, in turn; nil: since the start nobody looked
 }
 
 // A Result counts what one or more pages brought.
@@ -88,36 +91,76 @@ func (r *Result) count(p Put) {
 	}
 }
 
-// Take stores one page of the stream with its cursor and everything that
-// follows from it, in one transaction: all or nothing. Taking the same page
-// twice changes nothing the second time. An empty stream name stores no cursor.
+// Take stores a page of the stream and everything that follows from it, at most
+// atOnce records in one transaction, so that containment never waits long for the
+// rows. Each transaction is all or nothing, and the last one stores the cursor: a
+// page that was begun is read again, and what was taken changes nothing the
+// second time. An empty stream name stores no cursor. What was taken before an
+// error is counted.
 //
 // Facts of the subjects that are unknown or old are read first, for at most
-// LookupTimeout; that they could not be read never loses a signal.
+// LookupTimeout for each transaction; that they could not be read never loses a
+// signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
-	facts := p.lookup(ctx, t, page)
-	var open []identity.Ref
-	if page.Directory != nil {
-		var err error
-		if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
-			return Result{}, fmt.Errorf("find the accounts of open cases: %w", err)
+	var total Result
+	for more := true; more; {
+		var part connector.Page
+		part, page, more = split(page)
+		facts := p.lookup(ctx, t, part)
+		var open []identity.Ref
+		if part.Directory != nil {
+			var err error
+			if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
+				return total, fmt.Errorf("find the accounts of open cases: %w", err)
+			}
 		}
+		res, err := p.take(ctx, t, stream, part, facts, open, !more)
+		if err != nil {
+			return total, err
+		}
+		total = total.Plus(res)
 	}
-	return p.take(ctx, t, stream, page, facts, open)
+	return total, nil
 }
 
-func (p *Pipeline) take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, facts []connector.AccountFacts, open []identity.Ref) (Result, error) {
+// split cuts off the first records of a page: rejects and facts first, as they
+// are taken. more reports whether rest holds any.
+func split(page connector.Page) (part, rest connector.Page, more bool) {
+	part, rest = page, connector.Page{Next: page.Next}
+	room := atOnce
+	part.Rejects, rest.Rejects = cut(page.Rejects, &room)
+	part.Facts, rest.Facts = cut(page.Facts, &room)
+	part.Signals, rest.Signals = cut(page.Signals, &room)
+	part.Accounts, rest.Accounts = cut(page.Accounts, &room)
+	return part, rest, len(rest.Rejects)+len(rest.Facts)+len(rest.Signals)+len(rest.Accounts) > 0
+}
+
+func cut[T any](list []T, room *int) (first, rest []T) {
+	n := min(len(list), *room)
+	*room -= n
+	return list[:n], list[n:]
+}
+
+// take stores part of a page in one transaction, with the cursor if last says so.
+func (p *Pipeline) take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, facts []connector.AccountFacts, open []identity.Ref, last bool) (Result, error) {
 	var res Result
+	var risky []identity.Ref
 	err := p.Store.Update(ctx, func(tx Tx) error {
 		b := &batch{p: p, tx: tx, tenant: t, now: p.Now(), touched: map[identity.ID]*touch{}}
 		if err := b.take(stream, page, facts, open); err != nil {
 			return err
 		}
-		res = b.res
-		return nil
+		res, risky = b.res, b.risky
+		if stream == "" || !last {
+			return nil
+		}
+		return tx.PutCursor(t, stream, page.Next, b.now)
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("take a page of %s: %w", cmp.Or(string(stream), "facts"), err)
+	}
+	if stream != "" {
+		p.wantHistory(t, risky)
 	}
 	if len(res.Runs) > 0 && p.Runs.Nudge != nil {
 		p.Runs.Nudge(t)
@@ -139,10 +182,10 @@ func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Sour
 				return fmt.Errorf("read %s: %w", s.Name(), err)
 			}
 			res, err := p.Take(ctx, t, s.Name(), page)
+			total = total.Plus(res)
 			if err != nil {
 				return err
 			}
-			total = total.Plus(res)
 		}
 		return nil
 	}()
@@ -152,12 +195,23 @@ func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Sour
 
 // Refresh reads the facts of accounts with an open case that were never read or
 // are older than FactsMaxAge, at most limit of them, and plans anew what was held
-// for want of them.
+// for want of them. It also reads the risk history of a few accounts with an open
+// case whose risk changed.
 func (p *Pipeline) Refresh(ctx context.Context, t identity.Tenant, limit int) (Result, error) {
 	l := p.lookupOf(t)
 	if l == nil {
 		return Result{}, nil
 	}
+	res, err := p.refresh(ctx, t, l, limit)
+	h, ok := l.(connector.Historian)
+	if !ok || ctx.Err() != nil {
+		return res, err
+	}
+	more, told := p.readHistory(ctx, t, h)
+	return res.Plus(more), errors.Join(err, told)
+}
+
+func (p *Pipeline) refresh(ctx context.Context, t identity.Tenant, l connector.Lookup, limit int) (Result, error) {
 	refs, err := p.Store.StaleFacts(ctx, t, p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge)), limit)
 	if err != nil {
 		return Result{}, fmt.Errorf("find stale facts: %w", err)
@@ -168,7 +222,7 @@ func (p *Pipeline) Refresh(ctx context.Context, t identity.Tenant, limit int) (R
 	facts, err := l.Facts(ctx, refs)
 	res, taken := Result{}, error(nil)
 	if len(facts) > 0 { // part of them is better than none
-		res, taken = p.take(ctx, t, "", connector.Page{}, facts, nil)
+		res, taken = p.take(ctx, t, "", connector.Page{}, facts, nil, false)
 	}
 	if err != nil {
 		return res, fmt.Errorf("read the facts of %d accounts: %w", len(refs), err)
@@ -225,7 +279,7 @@ func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector
 	}
 	var want []identity.Ref
 	for _, r := range refs {
-		if !fresh[r.Keys()[0]] && len(want) < lookupAtOnce {
+		if !fresh[r.Keys()[0]] {
 			want = append(want, r)
 		}
 	}

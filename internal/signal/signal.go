@@ -208,7 +208,8 @@ type AccountRisk struct {
 }
 
 // Newer reports whether r replaces old, in the order of Signal.Newer; between
-// them the one that is not being processed any more wins over the one that is.
+// them the one that is not being processed any more wins over the one that is, and
+// the one that says who changed it over the one that does not.
 func (r AccountRisk) Newer(old AccountRisk) bool {
 	if !r.UpdatedAt.Equal(old.UpdatedAt) {
 		return r.UpdatedAt.After(old.UpdatedAt)
@@ -221,6 +222,9 @@ func (r AccountRisk) Newer(old AccountRisk) bool {
 	}
 	if a, b := r.Level.Rank(), old.Level.Rank(); a != b {
 		return a > b
+	}
+	if (r.By != "") != (old.By != "") {
+		return r.By != ""
 	}
 	r.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{}
 	return bytes.Compare(text(r), text(old)) > 0

@@ -84,28 +84,36 @@ func (c RiskyUsers) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[c
 		})
 }
 
-// History returns the risk history of one user, for an open case: who changed
-// what. It costs one request of identity protection's one a second, so it is
-// never swept. A user who never was risky has none.
-func (t Tenant) History(ctx context.Context, objectID string) ([]signal.AccountRisk, error) {
-	if err := t.pace(ctx); err != nil {
+var _ connector.Historian = Users{}
+
+// History is connector.Historian's. It costs one request of identity protection's
+// one a second.
+func (c Users) History(ctx context.Context, ref identity.Ref) ([]signal.AccountRisk, error) {
+	if ref.ObjectID == "" || ref.Kind == identity.KindWorkload {
+		return nil, nil
+	}
+	if err := c.pace(ctx); err != nil {
 		return nil, err
 	}
-	path := graph.Path("identityProtection", "riskyUsers", objectID, "history")
-	var out []signal.AccountRisk
-	for o, err := range graph.Objects[riskyUser](ctx, t.Graph, graph.Request{Path: path, Query: url.Values{"$top": {"100"}}, Priority: graph.Low}, graph.Paging{MaxPages: 3}) {
+	r := graph.Request{Path: graph.Path("identityProtection", "riskyUsers", ref.ObjectID, "history"), Query: url.Values{"$top": {top}}, Priority: graph.Low}
+	for p, err := range graph.Pages[riskyUser](ctx, c.Graph, r, graph.Paging{}) {
 		if errors.Is(err, fault.NotFound) {
 			return nil, nil
 		}
 		if err != nil {
-			return out, fmt.Errorf("read the risk history of %s: %w", objectID, err)
+			return nil, fmt.Errorf("read the risk history of %s: %w", ref.Name(), err)
 		}
-		if o.Err != nil {
-			continue // one strange item does not hide the others; it is history, not a signal
+		// One page is years of it; a second would cost another of the few requests.
+		var out []signal.AccountRisk
+		for _, o := range p.Objects {
+			if o.Err != nil {
+				continue // one strange item does not hide the others; it is history, not a signal
+			}
+			u := o.Value
+			u.ID = ref.ObjectID
+			out = append(out, u.risk(c.ID, o.Raw))
 		}
-		u := o.Value
-		u.ID = objectID
-		out = append(out, u.risk(t.ID, o.Raw))
+		return out, nil
 	}
-	return out, nil
+	return nil, nil
 }
