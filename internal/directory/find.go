@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/seed-f47efad2/cordon/internal/fault"
 )
@@ -51,6 +52,9 @@ func (c *Client) filters(ctx context.Context, name string) ([]string, error) {
 	switch {
 	case name == "" || len(name) > maxKey:
 		return nil, fault.Errorf(fault.Invalid, "a name of %d bytes names no account", len(name))
+	case strings.ContainsRune(name, 0) || !utf8.ValidString(name):
+		// Samba compares names up to the first NUL.
+		return nil, fault.Errorf(fault.Invalid, "%q names no account: it is no text", clean(name, 100))
 	case strings.HasPrefix(strings.ToUpper(name), "S-1-"):
 		f, err := Subject{SID: name}.filter()
 		return []string{f}, err

@@ -59,6 +59,15 @@ func (s *session) close() {
 	s.ldap.Close() // waits for the library's goroutines, which the line above ended
 }
 
+// abort cuts a connection and drops what has not left this machine: else a network
+// that comes back would still deliver a write long after we gave it up.
+func abort(conn net.Conn) {
+	if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0) // a connection that is gone already has nothing to drop
+	}
+	conn.Close()
+}
+
 // connect dials, encrypts and signs in.
 func (c *Client) connect(ctx context.Context, h *host) (*session, error) {
 	if err := c.mayBind(h); err != nil {
@@ -68,7 +77,7 @@ func (c *Client) connect(ctx context.Context, h *host) (*session, error) {
 	if err != nil {
 		return nil, c.failed(h, "connect", fault.Unavailable, timedOut(ctx, err))
 	}
-	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	stop := context.AfterFunc(ctx, func() { abort(raw) })
 	defer stop()
 	if c.cfg.StartTLS {
 		if err := startTLS(raw); err != nil {
@@ -186,7 +195,7 @@ func (c *Client) greet(ctx context.Context, h *host, s *session) error {
 // Unknown.
 func (c *Client) do(ctx context.Context, h *host, s *session, what string, write bool, f func(*ldap.Conn) error) error {
 	s.wire.begin()
-	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
+	stop := context.AfterFunc(ctx, func() { abort(s.raw) })
 	err := f(s.ldap)
 	if !stop() {
 		s.broken = true
@@ -229,6 +238,9 @@ func (c *Client) on(ctx context.Context, h *host, write bool, f func(context.Con
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, errTimeout)
 	defer cancel()
 	for fresh := false; ; fresh = true {
+		if ctx.Err() != nil {
+			return c.failed(h, "connect", fault.Unavailable, context.Cause(ctx))
+		}
 		s, err := c.take(ctx, h, fresh)
 		if err != nil {
 			c.rest(h, errors.Is(err, fault.Unavailable))

@@ -41,7 +41,10 @@ type spaces struct{ all []space }
 
 // newSpace makes namespaces in which /etc/hosts and /etc/resolv.conf are the
 // lab's and /run/samba is empty: winbindd's socket path is compiled in.
-func newSpace(dir string) (space, error) {
+//
+// The space has its own host name, which is in its hosts file: the tools look
+// themselves up.
+func newSpace(dir, name string) (space, error) {
 	// With SIGCHLD ignored the kernel buries the processes that lose their parent.
 	script := `set -e
 trap '' CHLD
@@ -52,9 +55,10 @@ mount -t tmpfs tmpfs /run/samba
 mount --bind "$0/hosts" /etc/hosts
 mount --bind "$0/resolv.conf" /etc/resolv.conf
 ip link set lo up
+echo "$1" > /proc/sys/kernel/hostname
 echo ready
 read -r end || true`
-	c := exec.Command("sh", "-c", script, dir)
+	c := exec.Command("sh", "-c", script, dir, name)
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS}
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -99,7 +103,7 @@ func (d *Domain) network(ctx context.Context, dcs int) error {
 			return err
 		}
 	}
-	station, err := d.space()
+	station, err := d.space("station")
 	if err != nil {
 		return err
 	}
@@ -111,9 +115,9 @@ func (d *Domain) network(ctx context.Context, dcs int) error {
 	if _, err := d.in(ctx, station, "sh", "-c", "ip link add br0 type bridge && ip link set up0 master br0 && ip link set up0 up && ip addr add "+net(9)+"/24 dev br0 && ip link set br0 up"); err != nil {
 		return err
 	}
-	hosts, resolv := "127.0.0.1 localhost\n", "search "+d.Name+"\n"
+	hosts, resolv := "127.0.0.1 localhost station\n", "search "+d.Name+"\n"
 	for n, c := range d.Controllers {
-		if c.PID, err = d.space(); err != nil {
+		if c.PID, err = d.space(c.Name); err != nil {
 			return err
 		}
 		c.Addr = net(n + 2)
@@ -162,8 +166,8 @@ func (d *Domain) uplink(ctx context.Context) (func(host int) string, error) {
 	return nil, last
 }
 
-func (d *Domain) space() (pid int, err error) {
-	s, err := newSpace(d.Dir)
+func (d *Domain) space(name string) (pid int, err error) {
+	s, err := newSpace(d.Dir, name)
 	if err != nil {
 		return 0, err
 	}

@@ -50,12 +50,9 @@ func (d *Domain) provision(ctx context.Context, c *DC, people int) error {
 // accounts makes up everybody, with random passwords.
 func (d *Domain) accounts(people int) {
 	for n := range people {
-		given, family := givenNames[n%len(givenNames)], familyNames[(n/len(givenNames)+n)%len(familyNames)]
-		sam := strings.ToLower(given + "." + family)
-		if n >= len(givenNames)*len(familyNames) {
-			sam += fmt.Sprint(n)
-		}
-		d.People = append(d.People, d.account(sam, "CN="+given+" "+family+fmt.Sprintf(" %03d", n)+",OU=Staff"))
+		given, family := givenNames[n%len(givenNames)], familyNames[n/len(givenNames)%len(familyNames)]
+		sam := strings.ToLower(given+"."+family) + fmt.Sprintf(".%03d", n)
+		d.People = append(d.People, d.account(sam, fmt.Sprintf("CN=%s %s %03d,OU=Staff", given, family, n)))
 	}
 	d.Tier0 = d.account("t0.operator", "CN=Tier 0 Operator,OU=Admins")
 	d.Containment = d.account("svc-containment", "CN=Containment,OU=Service")
@@ -193,7 +190,7 @@ func (d *Domain) configure(c *DC) error {
 	server services = s3fs, rpc, ldap, cldap, kdc, drepl, winbindd, kcc, dnsupdate, dns
 	interfaces = lo eth1
 	bind interfaces only = yes
-	dns forwarder = 0.0.0.0
+	dns forwarder =
 	dns update command = /bin/true
 	nsupdate command = /bin/true
 	load printers = no
@@ -214,7 +211,8 @@ func (d *Domain) configure(c *DC) error {
 	max log size = 0
 	log level = 1 auth_json_audit:5@{dir}/log/auth.json dsdb_json_audit:5@{dir}/log/dsdb.json
 	dreplsrv:periodic_startup_interval = 1
-	dreplsrv:periodic_interval = 2
+	dreplsrv:periodic_interval = 1
+	dreplsrv:notify_interval = 1
 	kccsrv:periodic_startup_interval = 1
 	kccsrv:periodic_interval = 5
 

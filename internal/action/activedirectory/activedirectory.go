@@ -1,2 +1,64 @@
-// Package activedirectory changes accounts in Active Directory over LDAP.
+// Package activedirectory changes accounts in Active Directory over LDAP: the
+// enabled flag, passwords, lockouts, and whether the password must be changed. Each
+// action brings an account to a state and proves it by reading every writable
+// domain controller: what one controller took is accepted, what all of them show is
+// verified.
+//
+// What none of them reaches: LDAP and SMB connections that are open, Kerberos
+// service tickets that were issued (they live to their end, ten hours by default),
+// and ticket-granting tickets until the controller looks at the account again. For
+// a hybrid account also its cloud sessions; see package entraid.
+//
+// Sources: MS-ADTS 3.1.1.3.1.5 and 2.2.16 (userAccountControl), MS-SAMR for what a
+// password reset does, "Configure Microsoft Defender for Identity action accounts"
+// for the rights to delegate.
 package activedirectory
+
+import (
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/directory"
+)
+
+// The names of the actions.
+const (
+	Disable       action.Name = "ad.account.disable"
+	Enable        action.Name = "ad.account.enable"
+	ResetPassword action.Name = "ad.account.reset_password"
+	Unlock        action.Name = "ad.account.unlock"
+	RequireChange action.Name = "ad.account.require_change"
+	WaiveChange   action.Name = "ad.account.waive_change"
+)
+
+// Bucket is what writes count against. Nobody publishes a limit of it.
+const Bucket action.Bucket = "activeDirectory"
+
+const (
+	batch     = 16 // writes under way at once; a controller takes them on several connections
+	readBatch = 40 // accounts to one read
+
+	// An accepted write shows on its own controller at once, and elsewhere after
+	// replication: seconds within a site, up to hours between sites, for which a
+	// step's own deadline is made longer.
+	propagation = 2 * time.Second
+	within      = 5 * time.Minute
+)
+
+// Types returns the actions, which all speak through client. A nil client gives
+// types that describe themselves and can do nothing else. now is the time for
+// facts; nil is time.Now.
+func Types(client *directory.Client, now func() time.Time) []action.Type {
+	if now == nil {
+		now = time.Now
+	}
+	d := &domain{client: client, now: now}
+	return []action.Type{
+		&enabled{domain: d, want: false},
+		&enabled{domain: d, want: true},
+		&password{domain: d},
+		&unlock{domain: d},
+		&change{domain: d, want: true},
+		&change{domain: d, want: false},
+	}
+}
