@@ -107,7 +107,7 @@ func TestImports(t *testing.T) {
 			case slices.Contains(may, i), i == f.pkg:
 			case f.test && (strings.HasPrefix(i, "lab/") || strings.HasSuffix(i, "test") || i == "graph" || i == "store" || i == "playbooks" || i == "action/entraid"):
 				// Tests run against the simulated world and the real adapters.
-			case f.test && slices.Contains(testOnly(allowed, f.pkg), i):
+			case f.test && slices.Contains(testOnly(allowed, f), i):
 			default:
 				t.Errorf("%s: %s imports %s, which docs/packages.txt does not allow", f.path, f.pkg, i)
 			}
@@ -115,12 +115,18 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// testOnly is what a package's tests may reach besides: whatever its allowed
-// imports may import, so that a test can build their values.
-func testOnly(allowed map[string][]string, pkg string) []string {
+// testOnly is what a test file may reach besides: whatever its package's allowed
+// imports may import, so that it can build their values, and whatever the suites
+// that it uses may, so that it can speak to them.
+func testOnly(allowed map[string][]string, f file) []string {
 	var out []string
-	for _, i := range allowed[pkg] {
+	for _, i := range allowed[f.pkg] {
 		out = append(out, allowed[i]...)
+	}
+	for _, i := range f.imports {
+		if strings.HasSuffix(i, "test") {
+			out = append(out, allowed[i]...)
+		}
 	}
 	return out
 }

@@ -61,7 +61,7 @@ func shootRunning(t *testing.T, dir, link string) {
 	t.Helper()
 	u, err := url.Parse(link)
 	check(t, err)
-	p := signedInTab(startChromium(t), u.Scheme+"://"+u.Host, u.RequestURI(), 1280, 860)
+	p := signedInTab(startChromium(t), u.Scheme+"://"+u.Host, u.RequestURI(), 1280, 1180)
 	for _, page := range []struct{ name, path, follow string }{
 		{"queue", "/", ""}, {"identity", "/", "[data-row] .go"}, {"runs", "/runs", ""}, {"run", "/runs?state=contained", "[data-row] .go"},
 		{"approvals", "/approvals", ""}, {"approval", "/approvals?state=all", "[data-row] .go"}, {"actions", "/actions", ""},
