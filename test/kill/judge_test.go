@@ -47,7 +47,8 @@ type (
 // is there to hear it.
 func (s *scene) answer(ctx context.Context) int {
 	given := 0
-	tick := time.NewTicker(200 * time.Millisecond)
+	kinds := map[string]kind{}
+	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -59,12 +60,15 @@ func (s *scene) answer(ctx context.Context) int {
 		if err != nil || len(waiting) == 0 {
 			continue // it is down just now
 		}
-		kinds, err := s.kinds(ctx)
-		if err != nil {
-			continue
-		}
 		for _, a := range waiting {
-			if k := kinds[a.Identity]; k != asked && k != admin {
+			k, ok := kinds[a.Identity]
+			if !ok {
+				if k, err = s.kindBehind(ctx, a.Identity); err != nil {
+					break
+				}
+				kinds[a.Identity] = k
+			}
+			if k != asked && k != admin {
 				continue
 			}
 			body := map[string]string{"planHash": a.PlanHash, "reason": "seen and agreed"}
@@ -75,23 +79,20 @@ func (s *scene) answer(ctx context.Context) int {
 	}
 }
 
-// kinds maps Cordon's identities to what happened to them.
-func (s *scene) kinds(ctx context.Context) (map[string]kind, error) {
-	ids, err := list[identityRow](ctx, s, "/identities")
-	if err != nil {
-		return nil, err
+// kindBehind is what happened to the person behind one of Cordon's identities.
+func (s *scene) kindBehind(ctx context.Context, id string) (kind, error) {
+	var v struct{ Identity identityRow }
+	if err := s.api(ctx, http.MethodGet, "/identities/"+url.PathEscape(id), nil, &v); err != nil {
+		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := map[string]kind{}
-	for _, i := range ids {
-		for _, a := range i.Accounts {
-			if k, ok := s.kindOf[a.ObjectID]; ok {
-				out[i.ID] = k
-			}
+	for _, a := range v.Identity.Accounts {
+		if k, ok := s.kindOf[a.ObjectID]; ok {
+			return k, nil
 		}
 	}
-	return out, nil
+	return "", nil
 }
 
 // rows is everything that Cordon says in the end.
@@ -253,7 +254,7 @@ func (s *scene) settle(t *testing.T, p *server) rows {
 	deadline := time.Now().Add(150 * time.Second)
 	began, told, calm := time.Now(), time.Now(), false
 	for {
-		s.rest(t, p, 250*time.Millisecond)
+		s.rest(t, p, time.Second)
 		r, err := s.rows(t.Context())
 		var open []string
 		if err == nil {

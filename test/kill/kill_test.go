@@ -102,7 +102,7 @@ func newScene(t *testing.T, bin, name, store string) *scene {
 	users := 600 + 4*perLife**kills // enough people of each kind
 	s.lab = startLab(t, bin, dir, *seed, users)
 	s.cast = pickCast(t, s.lab, *seed, users, s.rng)
-	t.Logf("seed %d, %d kills on %s, a tenant of %d people", *seed, *kills, name, users)
+	t.Logf("seed %d, %d kills on %s, a tenant of %d people: %d cloud, %d synced, %d administrators", *seed, *kills, name, users, len(s.cast.cloud), len(s.cast.synced), len(s.cast.admins))
 	s.configure(t, store)
 	return s
 }
@@ -126,7 +126,7 @@ func (s *scene) configure(t *testing.T, store string) {
 	b.WriteString("operators:\n  - id: responder\n    name: Responder\n    roles: [owner]\n    groups: [responders]\n    token: file:token\n")
 	fmt.Fprintf(&b, "tenants:\n  - name: lab\n    tenant_id: %s\n    client_id: %s\n    graph_url: %s\n    login_url: %s\n    ca_file: %s\n    credential:\n      secret: file:secret\n    mode: act\n",
 		s.lab.TenantID, s.lab.ClientID, s.lab.URL, s.lab.URL, s.lab.CAFile)
-	b.WriteString("    connectors:\n      risk_detections: 1s\n      risky_users: 1s\n      alerts: 1s\n      directory: 20s\n      registration: 1m\n      open_cases: 2s\n")
+	b.WriteString("    connectors:\n      risk_detections: 1s\n      risky_users: 1s\n      alerts: 1s\n      directory: 20s\n      registration: 10m\n      open_cases: 2s\n")
 	b.WriteString("    limits:\n      accounts_per_hour: 100000\n      accounts_per_minute: 100000\n      playbook_accounts_per_hour: 100000\n      global_accounts_per_hour: 100000\n    protected:\n")
 	for _, id := range s.cast.protected {
 		fmt.Fprintf(&b, "      - id: %s\n        reason: listed by the operator\n", id)
