@@ -16,7 +16,8 @@ func (d *DirectoryFacts) Hold(objectID string, r identity.Role) {
 }
 
 // Of returns what the reading says of one Entra account: its roles and which of
-// the protected groups it is in. Known is false when roles were never read.
+// the protected groups it is in, of those that were read. Known is false when
+// roles were never read.
 func (d DirectoryFacts) Of(objectID string) (f identity.Facts, known bool) {
 	if d.AsOf.IsZero() {
 		return identity.Facts{}, false
@@ -24,10 +25,12 @@ func (d DirectoryFacts) Of(objectID string) (f identity.Facts, known bool) {
 	id := strings.ToLower(objectID)
 	f = identity.Facts{RolesAsOf: d.AsOf, Roles: d.Holders[id]}
 	for g, members := range d.GroupMembers {
+		f.GroupsRead = append(f.GroupsRead, g)
 		if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, id) }) {
 			f.Groups = append(f.Groups, g)
 		}
 	}
 	slices.Sort(f.Groups)
+	slices.Sort(f.GroupsRead)
 	return f, true
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
 // refresh is how old an account's facts may be before reading the same again is
@@ -54,24 +55,15 @@ func withRoles(i identity.Identity, dir connector.DirectoryFacts) identity.Ident
 	return run.WithDirectory(i, dir)
 }
 
-func holder(dir connector.DirectoryFacts, a identity.Account) []identity.Role {
-	if roles, ok := dir.Holders[a.Key()]; ok {
-		return roles
-	}
-	return dir.Holders[a.ObjectID]
-}
-
 func globalAdmin(i identity.Identity) bool {
 	roles, _ := i.Roles()
-	return slices.ContainsFunc(roles, func(r identity.Role) bool { return r.TemplateID == identity.GlobalAdministrator && r.Active })
+	return slices.ContainsFunc(roles, func(r identity.Role) bool {
+		return strings.EqualFold(r.TemplateID, identity.GlobalAdministrator) && r.Active
+	})
 }
 
 func owns(i identity.Identity, objectID string) bool {
 	return slices.ContainsFunc(i.Accounts, func(a identity.Account) bool {
 		return a.Provider == identity.EntraID && strings.EqualFold(a.ObjectID, objectID)
 	})
-}
-
-func containsFold(list []string, s string) bool {
-	return s != "" && slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, s) })
 }

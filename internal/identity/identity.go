@@ -143,6 +143,9 @@ type Facts struct {
 	RolesAsOf time.Time `json:"rolesAsOf,omitzero"` // when role membership was read; zero: unknown
 	Roles     []Role    `json:"roles,omitempty"`
 	Groups    []string  `json:"groups,omitempty"` // ids of the groups the protected list names, as far as read
+	// GroupsRead are the ids of the groups whose members were read: of any other
+	// nobody knows whether the account is in it.
+	GroupsRead []string `json:"groupsRead,omitempty"`
 
 	RegistrationAsOf time.Time `json:"registrationAsOf,omitzero"`
 	MFARegistered    *bool     `json:"mfaRegistered,omitempty"`

@@ -79,6 +79,12 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		out.Unknown = true
 		add("no source has said what kind of account it is")
 	}
+	for _, a := range i.Accounts {
+		for _, text := range p.unread(a) {
+			out.Unknown = true
+			add("%s", text)
+		}
+	}
 	roles, asOf := i.Roles()
 	_, cloud := i.Account(EntraID)
 	switch {
@@ -100,6 +106,34 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		}
 	}
 	return out
+}
+
+// unread says which lines of the protected list cannot be compared with a yet,
+// because what they name has not been read of it.
+func (p Policy) unread(a Account) (texts []string) {
+	if a.Provider != EntraID || a.Facts.Found != nil && !*a.Facts.Found {
+		return nil
+	}
+	workload := a.Kind == KindWorkload
+	synced := a.Facts.Synced == nil || *a.Facts.Synced
+	for _, e := range p.List {
+		want := strings.Trim(e.Match, " {}")
+		is := func(v string) bool { return strings.EqualFold(want, strings.Trim(v, " {}")) }
+		switch {
+		case want == "":
+		case e.Group && !slices.ContainsFunc(a.Facts.GroupsRead, is):
+			texts = append(texts, "the members of the protected group "+want+" have not been read yet")
+		case e.Group, workload:
+		case strings.Contains(want, "@") && a.UPN == "":
+			texts = append(texts, "the protected list goes by user principal name, and the account's has not been read yet")
+		case strings.HasPrefix(strings.ToUpper(want), "S-1-") && a.SID == "" && synced:
+			texts = append(texts, "the protected list goes by SID, and the account's has not been read yet")
+		}
+	}
+	if workload && a.AppID == "" && len(p.OwnAppIDs) > 0 {
+		texts = append(texts, "whether it is one of Cordon's own accounts is not known: its application id has not been read yet")
+	}
+	return texts
 }
 
 func (e Protected) matches(a Account) bool {

@@ -34,6 +34,11 @@ func TestProtect(t *testing.T) {
 	syncRole := identity.Role{TemplateID: identity.DirectorySynchronization, Active: true}
 	grouped := person(identity.Ref{})
 	grouped.Accounts[0].Facts.Groups = []string{"GROUP"}
+	outside := person(identity.Ref{})
+	outside.Accounts[0].Facts.GroupsRead = []string{"GROUP"}
+	cloudOnly, synced := person(identity.Ref{}), person(identity.Ref{})
+	yes, no := true, false
+	cloudOnly.Accounts[0].Facts.Synced, synced.Accounts[0].Facts.Synced = &no, &yes
 	unread := person(identity.Ref{})
 	unread.Accounts[0].Facts.RolesAsOf = time.Time{}
 	kindless := person(identity.Ref{})
@@ -44,6 +49,9 @@ func TestProtect(t *testing.T) {
 	foreignWorkload := workload
 	foreignWorkload.Accounts = []identity.Account{workload.Accounts[0]}
 	foreignWorkload.Accounts[0].AppID = "other"
+	nameless := workload
+	nameless.Accounts = []identity.Account{workload.Accounts[0]}
+	nameless.Accounts[0].AppID = ""
 	computer := onPrem(identity.Ref{SID: sidA})
 	computer.Kind = identity.KindComputer
 
@@ -80,6 +88,16 @@ func TestProtect(t *testing.T) {
 		"a look-alike of krbtgt":          {list("x", false), onPrem(identity.Ref{SID: sidA, SAM: "krbtgt_admin"}), 2, epoch, "", false},
 		"built-in Administrator":          {list("x", false), onPrem(identity.Ref{SID: "S-1-5-21-1-2-3-500"}), 2, epoch, "built-in Administrator", false},
 		"a RID that only ends so":         {list("x", false), onPrem(identity.Ref{SID: "S-1-5-21-1-2-3-1500"}), 2, epoch, "", false},
+		"outside of the group":            {list("group", true), outside, 2, epoch, "", false},
+		"a group that was never read":     {list("group", true), person(identity.Ref{}), 2, epoch, "group group have not been read", true},
+		"another group was read":          {list("other", true), outside, 2, epoch, "group other have not been read", true},
+		"on premises is in no group":      {list("group", true), onPrem(identity.Ref{SID: sidA}), 0, time.Time{}, "", false},
+		"by UPN, its own unread":          {list("glass@corp.example", false), person(identity.Ref{}), 2, epoch, "user principal name", true},
+		"by UPN, another":                 {list("glass@corp.example", false), person(identity.Ref{UPN: "a@corp.example"}), 2, epoch, "", false},
+		"by SID, not told whether synced": {list(sidA, false), person(identity.Ref{}), 2, epoch, "by SID", true},
+		"by SID, synced and unread":       {list(sidA, false), synced, 2, epoch, "by SID", true},
+		"by SID, in the cloud alone":      {list(sidA, false), cloudOnly, 2, epoch, "", false},
+		"a workload without its app id":   {list("x", false), nameless, 2, epoch, "Cordon's own", true},
 		"computer":                        {list("x", false), computer, 2, epoch, "domain controller", false},
 		"computer by name":                {list("x", false), onPrem(identity.Ref{SID: sidA, SAM: "DC01$"}), 2, epoch, "domain controller", false},
 		"last usable Global Admin":        {list("x", false), person(identity.Ref{}, ga), 1, epoch, "last usable Global Administrator", false},

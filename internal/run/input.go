@@ -29,9 +29,13 @@ func WithDirectory(i identity.Identity, d connector.DirectoryFacts) identity.Ide
 		if !d.AsOf.Before(a.Facts.RolesAsOf) {
 			a.Facts.RolesAsOf, a.Facts.Roles = d.AsOf, read.Roles
 		}
-		groups := slices.Concat(a.Facts.Groups, read.Groups)
-		slices.Sort(groups)
-		a.Facts.Groups = slices.Compact(groups)
+		join := func(x, y []string) []string {
+			both := slices.Concat(x, y)
+			slices.Sort(both)
+			return slices.Compact(both)
+		}
+		a.Facts.Groups = join(a.Facts.Groups, read.Groups)
+		a.Facts.GroupsRead = join(a.Facts.GroupsRead, read.GroupsRead)
 	}
 	return i
 }

@@ -125,6 +125,7 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 		if facts.GroupMembers == nil {
 			facts.GroupMembers = map[string][]string{}
 		}
+		facts.GroupMembers[g] = []string{} // read, and perhaps empty
 		for _, m := range members {
 			facts.GroupMembers[g] = append(facts.GroupMembers[g], m.ID)
 		}
