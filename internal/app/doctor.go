@@ -157,7 +157,7 @@ func permissions(tenant, token string, need map[string][]string) []Check {
 	}
 	slices.Sort(granted)
 	for _, g := range granted {
-		if need[g] == nil {
+		if need[g] == nil && g != sensorsPermission { // the doctor itself asks with that one
 			c := Check{Tenant: tenant, Name: "permission " + g, Health: Excess, Text: "granted and not needed by the connectors and playbooks in use", Fix: "remove it"}
 			for _, n := range names {
 				if implies(g, n) && !slices.Contains(granted, n) {
@@ -197,6 +197,9 @@ func rolesOf(token string) ([]string, bool) {
 	return claims.Roles, true
 }
 
+// sensorsPermission is optional: without it the sensors' health is not known.
+const sensorsPermission = "SecurityIdentitiesSensors.Read.All"
+
 // sensors asks Defender for Identity whether its sensors are well: alerts that
 // cannot be raised look like peace.
 func sensors(ctx context.Context, tenant string, client *graph.Client) Check {
@@ -209,7 +212,7 @@ func sensors(ctx context.Context, tenant string, client *graph.Client) Check {
 	for o, err := range graph.Objects[sensor](ctx, client, graph.Request{Path: "/security/identities/sensors"}, graph.Paging{}) {
 		if errors.Is(err, fault.Denied) {
 			c.Health, c.Text = Unknown, "may not be asked"
-			c.Fix = "grant SecurityIdentitiesSensors.Read.All to have them watched; nothing else needs it"
+			c.Fix = "grant " + sensorsPermission + " to have them watched; nothing else needs it"
 			return c
 		}
 		if err != nil {
