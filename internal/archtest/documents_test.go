@@ -163,16 +163,40 @@ func TestDecisionsAreListed(t *testing.T) {
 			t.Errorf("%s and %s have one number", other, name)
 		}
 		taken[m[1]] = name
-		if !strings.Contains(index, fmt.Sprintf("[%s](%s)", m[1], path.Base(name))) {
-			t.Errorf("docs/adr/README.md does not list %s", name)
+		title, _, _ := strings.Cut(docs[name], "\n")
+		_, title, _ = strings.Cut(title, ". ")
+		if !strings.Contains(index, fmt.Sprintf("| [%s](%s) | %s |", m[1], path.Base(name), title)) {
+			t.Errorf("docs/adr/README.md does not list %s as %q", name, title)
 		}
-		for _, part := range []string{"\n## Context\n", "\n## Decision\n"} {
+		for _, part := range []string{"\n## Context\n", "\n## Decision\n", "\n## What would make us change it\n"} {
 			if !strings.Contains(docs[name], part) {
 				t.Errorf("%s has no %q", name, strings.TrimSpace(part))
 			}
 		}
-		if !strings.Contains(docs[name], "would make us change it") && !strings.Contains(docs[name], "would change it") {
-			t.Errorf("%s does not say what would make us change it", name)
+	}
+}
+
+// ARCHITECTURE.md says what each package of ours is for; suites and commands
+// speak for themselves.
+func TestPackagesAreDescribed(t *testing.T) {
+	t.Parallel()
+	text := documents(t)["ARCHITECTURE.md"]
+	for p := range table(t) {
+		parent, child, nested := strings.Cut(p, "/")
+		full := "internal/" + p
+		switch {
+		case strings.HasSuffix(p, "test") && p != "archtest", parent == "cmd", p == "playbooks":
+			continue
+		case parent == "lab" || parent == "test":
+			full = p
+		case nested:
+			if !strings.Contains(text, "`"+child+"`") && !strings.Contains(text, "`internal/"+p+"`") {
+				t.Errorf("ARCHITECTURE.md does not name %s beside internal/%s", child, parent)
+			}
+			continue
+		}
+		if !strings.Contains(text, "`"+full+"`") {
+			t.Errorf("ARCHITECTURE.md does not say what %s is for", full)
 		}
 	}
 }
