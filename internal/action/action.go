@@ -97,6 +97,9 @@ type Request struct {
 	Since time.Time
 	// ClientRequestID was made durable with the intent and goes on the wire.
 	ClientRequestID string
+	// Accepted says that the directory said it took the request. Without it a
+	// read-back must tell the request's own effect from what others did meanwhile.
+	Accepted bool
 	// Last is the State of the previous Reading of this action, when there was one
 	// since the owner of the tenant began to work: a ReadBack that takes two
 	// questions asks one at a time.

@@ -156,7 +156,7 @@ func legal(from, to State) bool {
 func (a Action) Request() Request {
 	return Request{
 		ID: a.ID, Tenant: a.Tenant, Account: a.Account, Params: a.Params,
-		Before: a.Before, Since: a.IntentAt, ClientRequestID: a.ClientRequestID,
+		Before: a.Before, Since: a.IntentAt, ClientRequestID: a.ClientRequestID, Accepted: a.Outcome == Accepted,
 	}
 }
 

@@ -196,6 +196,10 @@ func TestRevokeInTheSecondOfAReset(t *testing.T) {
 	typ := byName(c)[entraid.RevokeSessions]
 	r := request()
 	r.Before = typ.Look(t.Context(), []action.Request{r})[0].State
+	if typ.ReadBack(t.Context(), []action.Request{r})[0].Seen {
+		t.Error("nobody knows whether the request was taken, and what was there before counts as its proof")
+	}
+	r.Accepted = true
 	if !typ.ReadBack(t.Context(), []action.Request{r})[0].Seen {
 		t.Error("all sessions before this very second are ended, and it is not seen")
 	}
@@ -207,6 +211,43 @@ func TestRevokeInTheSecondOfAReset(t *testing.T) {
 	valid = "2026-03-01T12:00:06Z"
 	if !typ.ReadBack(t.Context(), []action.Request{r})[0].Seen {
 		t.Error("a later value is no proof")
+	}
+}
+
+// A reset whose answer nobody heard is not proven by a change that it cannot have
+// made: the person, an administrator, a hand-over or the attacker changed the
+// password later. One that Graph took is proven by any later change.
+func TestSomebodyElsesPasswordIsNoProof(t *testing.T) {
+	t.Parallel()
+	changed := "2026-03-01T08:00:00Z"
+	c := client(t, func(*http.Request) *http.Response {
+		return graphtest.Answer(200, `{"id":"`+userID+`","accountEnabled":true,"onPremisesSyncEnabled":null,"lastPasswordChangeDateTime":"`+changed+`"}`, "Date", "Sun, 01 Mar 2026 12:00:00 GMT")
+	})
+	for _, name := range []action.Name{entraid.ResetPassword, entraid.HandOverPassword} {
+		typ := byName(c)[name]
+		changed = "2026-03-01T08:00:00Z"
+		r := request()
+		l := typ.Look(t.Context(), []action.Request{r})[0]
+		if l.Err != nil || l.Refuse != "" {
+			t.Fatalf("look: %+v", l)
+		}
+		r.Before = l.State
+		for _, tc := range []struct {
+			changed  string
+			accepted bool
+			seen     bool
+		}{
+			{"2026-03-01T08:00:00Z", true, false},
+			{"2026-03-01T12:00:01Z", false, true},
+			{"2026-03-01T12:04:00Z", false, false},
+			{"2026-03-01T12:04:00Z", true, true},
+		} {
+			changed, r.Accepted = tc.changed, tc.accepted
+			got := typ.ReadBack(t.Context(), []action.Request{r})[0]
+			if got.Err != nil || got.Seen != tc.seen {
+				t.Errorf("%s, accepted %v, changed %s: %+v", name, tc.accepted, tc.changed, got)
+			}
+		}
 	}
 }
 

@@ -30,7 +30,13 @@ var (
 // A passwordState is the trace a password leaves, under Graph's name.
 type passwordState struct {
 	LastPasswordChangeDateTime time.Time `json:"lastPasswordChangeDateTime,omitzero"`
+	ReadAt                     time.Time `json:"readAt,omitzero"` // ours: Graph's clock at the reading
 }
+
+// ownChange is how long after Look read the account a reset whose answer nobody
+// heard can have happened: it left within seconds, and the rest is for clocks. A
+// later change is somebody else's, the attacker's perhaps.
+const ownChange = 2 * time.Minute
 
 func (p *password) Spec() action.Spec {
 	s := action.Spec{
@@ -38,7 +44,7 @@ func (p *password) Spec() action.Spec {
 		DirectoryRole: privilegedRole,
 		Irreversible:  "the old password cannot be brought back",
 		Limits:        "Not for guests, accounts mastered in Active Directory, or accounts without a password. A stolen token is cured by revoking sessions, not by this.",
-		Proof:         "`lastPasswordChangeDateTime` is later than the one read before; both times are Graph's.",
+		Proof:         "`lastPasswordChangeDateTime` is later than the one read before, and, where Graph did not say that it took the request, at most two minutes later than that reading; all times are Graph's.",
 		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
 		NeverRepeat: true, Propagation: 30 * time.Second, Within: 5 * time.Minute,
 	}
@@ -68,7 +74,7 @@ func (p *password) Look(ctx context.Context, reqs []action.Request) []action.Loo
 		return refuseSynced(u, "a password set here would not reach it")
 	}, func(s sighting) (any, string, bool) {
 		at := s.user.LastPasswordChangeDateTime
-		return passwordState{at.At}, "password last changed " + clock(at), false
+		return passwordState{at.At, s.at}, "password last changed " + clock(at), false
 	})
 }
 
@@ -115,13 +121,22 @@ func (p *password) Do(ctx context.Context, reqs []action.Request) []action.Outco
 	return out
 }
 
-// ReadBack takes a later change than the one Look saw for the proof. Both times
-// are Graph's.
+// ReadBack takes a later change than the one Look saw for the proof; both times
+// are Graph's. Where Graph did not say that it took the request, the change must
+// be one that the request can have made.
 func (p *password) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
 	return p.readBack(ctx, reqs, func(r action.Request, s sighting) (any, string, bool) {
 		at := s.user.LastPasswordChangeDateTime
 		was, ok := before[passwordState](r.Before)
-		return passwordState{at.At}, "password last changed " + clock(at), ok && at.At.After(was.LastPasswordChangeDateTime)
+		text, seen := "password last changed "+clock(at), ok && at.At.After(was.LastPasswordChangeDateTime)
+		from := was.ReadAt
+		if from.IsZero() {
+			from = r.Since
+		}
+		if seen && !r.Accepted && at.At.After(from.Add(ownChange)) {
+			text, seen = text+", too late to be this reset: somebody else changed it", false
+		}
+		return passwordState{at.At, s.at}, text, seen
 	})
 }
 

@@ -36,7 +36,7 @@ func (*revoke) Spec() action.Spec {
 		Remedies:      []signal.Cause{signal.CauseSession},
 		Irreversible:  "sessions that were ended do not come back; the person signs in again",
 		Limits:        "Takes hold after a few minutes. Access tokens already issued live up to about an hour where an application does not evaluate access continuously; application cookies are out of reach. It does not reach guests, who sign in at home.",
-		Proof:         "`signInSessionsValidFromDateTime` is later than the one read before; both times are Graph's.",
+		Proof:         "`signInSessionsValidFromDateTime` is later than the one read before; both times are Graph's. Where it was of the very second in which it was read, the same value counts if Graph took the request.",
 		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
 		Propagation: 30 * time.Second, Within: 10 * time.Minute,
 	}
@@ -72,13 +72,14 @@ func (a *revoke) Do(ctx context.Context, reqs []action.Request) []action.Outcome
 
 // ReadBack compares Graph's times with each other and never with our clock. When
 // sessions had been ended in the very second in which Look read them, ending them
-// again leaves no trace, and is not needed for the proof: none older is left.
+// again leaves no trace: that Graph took the request is then all the proof there
+// can be, and without it there is none.
 func (a *revoke) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
 	return a.readBack(ctx, reqs, func(r action.Request, s sighting) (any, string, bool) {
 		from := s.user.SignInSessionsValidFromDateTime
 		was, ok := before[sessionState](r.Before)
 		then := was.SignInSessionsValidFromDateTime
-		fresh := !was.ReadAt.IsZero() && !then.IsZero() && !then.Before(was.ReadAt)
+		fresh := r.Accepted && !was.ReadAt.IsZero() && !then.IsZero() && !then.Before(was.ReadAt)
 		seen := ok && (from.At.After(then) || fresh && from.At.Equal(then))
 		return sessionState{from.At, s.at}, "sessions valid from " + clock(from), seen
 	})
