@@ -104,8 +104,8 @@ func wrap(what string, err error) error {
 }
 
 // PutAccountRisk stores a source's opinion of an account. The current version is
-// the one with the latest UpdatedAt, of equal ones the one that came last; the
-// others are kept. A subject without a strong identifier is fault.Invalid.
+// the newest by AccountRisk.Newer, in whatever order they come; the others are
+// kept. A subject without a strong identifier is fault.Invalid.
 func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Put, error) {
 	if err := mustTenant("account risk", r.Tenant); err != nil {
 		return "", err
@@ -142,9 +142,13 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 	if bytes.Equal(oldSum, sum) {
 		return ingest.PutDuplicate, nil
 	}
+	old, err := decode[signal.AccountRisk](oldDoc)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
 	const keep = `INSERT INTO account_risk_versions (tenant, account, digest, updated_at, doc)
 		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	if at < oldAt {
+	if !r.Newer(old) {
 		n, err := tx.exec(keep, append(key, sum, at, doc)...)
 		return olderOr(n, wrap(what, err))
 	}

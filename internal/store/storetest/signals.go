@@ -142,13 +142,18 @@ func signals(t *testing.T, open func(*testing.T) Ports) {
 		older.UpdatedAt, older.Level = at(-time.Second), signal.LevelLow
 		processing.Processing = true
 		closed.UpdatedAt, closed.State = at(time.Second), signal.StateRemediated
+		milder, open1 := r, r
+		milder.Level, open1.UpdatedAt = signal.LevelMedium, closed.UpdatedAt
 		for n, step := range []struct {
 			put  signal.AccountRisk
 			want ingest.Put
 			now  signal.AccountRisk
 		}{
-			{r, ingest.PutNew, r}, {r, ingest.PutDuplicate, r}, {older, ingest.PutOlder, r}, {older, ingest.PutDuplicate, r},
-			{processing, ingest.PutUpdated, processing}, {closed, ingest.PutUpdated, closed}, {r, ingest.PutDuplicate, closed},
+			{processing, ingest.PutNew, processing}, {processing, ingest.PutDuplicate, processing},
+			// Of one instant, the order of arrival does not matter.
+			{r, ingest.PutUpdated, r}, {processing, ingest.PutDuplicate, r}, {milder, ingest.PutOlder, r},
+			{older, ingest.PutOlder, r}, {older, ingest.PutDuplicate, r},
+			{closed, ingest.PutUpdated, closed}, {open1, ingest.PutOlder, closed}, {r, ingest.PutDuplicate, closed},
 		} {
 			update(t, p, func(tx ingest.Tx) error {
 				did, err := tx.PutAccountRisk(step.put, person(1).ID)
