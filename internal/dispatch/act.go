@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -30,24 +31,20 @@ type candidate struct {
 	dueSince  time.Time     // when it could first have left
 }
 
-// act brings a set out: look, wait for a request, write the intents, send, write
-// the outcomes. It returns the actions as it left them. ctx keeps what has not
-// left from leaving; what has left is followed to its outcome.
-func (s *session) act(ctx context.Context, st *set) (changed []action.Action) {
-	cands, err := s.look(ctx, st)
+// act brings a set out that was looked at: wait for a request, write the intents,
+// send, write the outcomes. It returns the actions as it left them. ctx keeps what
+// has not left from leaving; what has left is followed to its outcome.
+func (s *session) act(ctx context.Context, st *set, cands []*candidate) (changed []action.Action) {
 	defer wipe(cands)
-	if err != nil {
-		return nil // the session ends: nothing was decided
-	}
 	paid := false
 	if wanted(cands) {
-		if err := s.budget.take(ctx, st.spec.Bucket, turn(lane(st))); err != nil {
+		if err := s.budget.take(ctx, st.spec.Bucket, turn(lane(st.actions))); err != nil {
 			return nil
 		}
 		paid = true
 	}
 	id := s.o.NewRequestID()
-	err = s.writes.do(ctx, func(tx Tx) error {
+	err := s.writes.do(ctx, func(tx *view) error {
 		if err := s.mine(tx); err != nil {
 			return err
 		}
@@ -88,24 +85,30 @@ func (s *session) act(ctx context.Context, st *set) (changed []action.Action) {
 	return merge(changed, s.send(ctx, st, out))
 }
 
-// look reads the targets and makes the secrets of those that will be changed. An
-// error means that ctx ended.
-func (s *session) look(ctx context.Context, st *set) ([]*candidate, error) {
-	if shared(st.spec.ReadBucket) {
-		if err := s.budget.take(ctx, st.spec.ReadBucket, turn(lane(st))); err != nil {
+// look reads the targets of sets of one type, in one list where the type reads
+// lists, and makes the secrets of those that will be changed. It returns the
+// candidates of each set. An error means that ctx ended.
+func (s *session) look(ctx context.Context, sets []*set) ([][]*candidate, error) {
+	typ, spec := sets[0].typ, sets[0].spec
+	var all []action.Action
+	for _, st := range sets {
+		all = append(all, st.actions...)
+	}
+	if shared(spec.ReadBucket) {
+		if err := s.budget.take(ctx, spec.ReadBucket, turn(lane(all))); err != nil {
 			return nil, err
 		}
 	}
 	at := s.o.Now()
 	read, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
-	looks := st.typ.Look(read, requests(st.actions))
+	looks := typ.Look(read, requests(all))
 	cancel()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	cands := make([]*candidate, len(st.actions))
 	var worst error
-	for n, a := range st.actions {
+	cands := make([]*candidate, len(all))
+	for n, a := range all {
 		c := &candidate{action: a, look: action.Look{Err: fault.Errorf(fault.Unavailable, "%s said nothing of the account", a.Name)}, lookAt: at}
 		if n < len(looks) {
 			c.look = looks[n]
@@ -113,20 +116,29 @@ func (s *session) look(ctx context.Context, st *set) ([]*candidate, error) {
 		if c.look.Err != nil {
 			worst = c.look.Err
 		}
-		if g, ok := st.typ.(action.Generator); ok && c.leaves() {
-			var err error
-			c.secret, c.sealed, err = g.Generate(s.o.Rand, a.Request())
-			switch {
-			case errors.Is(err, fault.Invalid):
-				c.look.Refuse = err.Error()
-			case err != nil:
-				c.look.Err = err
-			}
+		if g, ok := typ.(action.Generator); ok && c.leaves() {
+			c.generate(g, s.o.Rand)
 		}
 		cands[n] = c
 	}
-	s.readAnswered(st.spec, worst)
-	return cands, nil
+	s.readAnswered(spec, worst)
+	out := make([][]*candidate, len(sets))
+	for n, st := range sets {
+		out[n], cands = cands[:len(st.actions)], cands[len(st.actions):]
+	}
+	return out, nil
+}
+
+// generate makes the candidate's secret.
+func (c *candidate) generate(g action.Generator, rand io.Reader) {
+	var err error
+	c.secret, c.sealed, err = g.Generate(rand, c.action.Request())
+	switch {
+	case errors.Is(err, fault.Invalid):
+		c.look.Refuse = err.Error()
+	case err != nil:
+		c.look.Err = err
+	}
 }
 
 // leaves reports whether a request is to be sent if the gate agrees.
@@ -143,10 +155,10 @@ func wanted(cands []*candidate) bool {
 	return false
 }
 
-// lane is the most urgent lane of the set.
-func lane(st *set) action.Lane {
-	best := st.actions[0].Lane
-	for _, a := range st.actions {
+// lane is the most urgent lane of the actions.
+func lane(actions []action.Action) action.Lane {
+	best := actions[0].Lane
+	for _, a := range actions {
 		best = min(best, a.Lane)
 	}
 	return best
@@ -179,7 +191,7 @@ type moment struct {
 // decide settles one candidate inside the intent transaction and reports whether
 // it changed the action's row. It sets c.send when the intent is written. The
 // transaction may be tried again, so it reads nothing of what it wrote to c.
-func (s *session) decide(tx Tx, spec action.Spec, c *candidate, requestID string) (action.Action, bool, error) {
+func (s *session) decide(tx *view, spec action.Spec, c *candidate, requestID string) (action.Action, bool, error) {
 	c.send, c.asked = false, false
 	m := moment{s.o.Now(), s.o.Settings(), spec, requestID}
 	a, err := tx.Action(s.tenant, c.action.ID)
@@ -220,7 +232,7 @@ func (s *session) decide(tx Tx, spec action.Spec, c *candidate, requestID string
 }
 
 // facts gathers what the gate asks for.
-func (s *session) facts(tx Tx, m moment, a action.Action, c *candidate) (Facts, error) {
+func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Facts, error) {
 	f := Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt}
 	var err error
 	if f.Stop, err = tx.Stop(s.tenant); err != nil {
@@ -266,13 +278,14 @@ func (s *session) facts(tx Tx, m moment, a action.Action, c *candidate) (Facts, 
 	if !m.spec.Disruptive() || a.UndoOf != "" {
 		return f, nil
 	}
+	l := m.settings.Limits.filled()
 	reach := Reach{Names: s.disruptive, Since: m.now.Add(-time.Hour), Playbook: a.Playbook, But: a.Identity}
-	if f.Hour, err = tx.Disruptions(s.tenant, reach); err != nil {
+	if f.Hour, err = tx.reached(s.tenant, reach, time.Hour, l.hourFull); err != nil {
 		return f, err
 	}
-	if f.Hour.Tenant >= m.settings.Limits.filled().AccountsPerMinute { // no minute has more than its hour
+	if l.minuteFull(f.Hour) { // no minute has more than its hour
 		reach.Since = m.now.Add(-time.Minute)
-		f.Minute, err = tx.Disruptions(s.tenant, reach)
+		f.Minute, err = tx.reached(s.tenant, reach, time.Minute, l.minuteFull)
 	}
 	return f, err
 }
@@ -296,7 +309,7 @@ func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.Directo
 }
 
 // intent writes what is about to leave (law 3), with what it replaces (law 5).
-func (s *session) intent(tx Tx, m moment, a action.Action, r *run.Run, c *candidate) (action.Action, error) {
+func (s *session) intent(tx *view, m moment, a action.Action, r *run.Run, c *candidate) (action.Action, error) {
 	a, err := s.ready(a, m.now)
 	if err != nil {
 		return a, err
@@ -316,6 +329,9 @@ func (s *session) intent(tx Tx, m moment, a action.Action, r *run.Run, c *candid
 	a.NextAt = m.now.Add(s.settled())
 	if a, err = tx.PutAction(a); err != nil {
 		return a, err
+	}
+	if m.spec.Disruptive() && a.UndoOf == "" {
+		tx.disrupted()
 	}
 	return a, tx.Audit(s.entry(a, audit.ActionIntent, m.now, fmt.Sprintf("about to %s on %s", verb(m.spec), a.Account.Name()),
 		map[string]any{"clientRequestId": a.ClientRequestID, "attempt": a.Attempt, "fence": a.Fence, "before": a.Before, "beforeText": a.BeforeText}))
@@ -357,6 +373,7 @@ func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.
 		cancel()
 		s.spent(st, outcomes)
 	}
+	s.freeSlot(st) // the next may leave while this one's outcome is being written
 	took := s.o.Now().Sub(began)
 	for n := range out {
 		if n >= len(outcomes) { // a type that breaks its contract: nothing is known

@@ -4,6 +4,9 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
 // commitTimeout bounds one transaction: an outcome that cannot be written in
@@ -23,7 +26,7 @@ type committer struct {
 
 // A write is one change that waits for its commit.
 type write struct {
-	change func(Tx) error
+	change func(*view) error
 	err    error
 	lead   chan struct{} // closed when this write is to lead the next transaction
 	done   chan struct{} // closed when the change is durable or failed
@@ -35,7 +38,7 @@ func newCommitter(s Store) *committer { return &committer{store: s} }
 // failed. change may be called more than once and must depend on nothing but what
 // it reads through Tx; an error of one change does not touch the others. A change
 // that began is finished, also when ctx ends.
-func (c *committer) do(ctx context.Context, change func(Tx) error) error {
+func (c *committer) do(ctx context.Context, change func(*view) error) error {
 	w := &write{change: change, lead: make(chan struct{}), done: make(chan struct{})}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, w)
@@ -70,8 +73,9 @@ func (c *committer) flush(ctx context.Context, batch []*write) {
 		commit, cancel := context.WithTimeout(ctx, commitTimeout)
 		err := c.store.Update(commit, func(tx Tx) error {
 			culprit = -1
+			v := &view{Tx: tx}
 			for n, w := range batch {
-				if err := w.change(tx); err != nil {
+				if err := w.change(v); err != nil {
 					culprit = n
 					return err
 				}
@@ -94,4 +98,86 @@ func (c *committer) flush(ctx context.Context, batch []*write) {
 func (w *write) end(err error) {
 	w.err = err
 	close(w.done)
+}
+
+// A view is one transaction that remembers what does not change inside it: the
+// decisions it holds ask for the same few rows again and again. It is for one
+// tenant.
+type view struct {
+	Tx
+	stop  *Stop
+	fence *int64
+	dir   *connector.DirectoryFacts
+	reach map[window]Radius
+}
+
+// A window is what a count of reached identities is about.
+type window struct {
+	span     time.Duration
+	playbook string
+}
+
+func (v *view) Stop(t identity.Tenant) (Stop, error) {
+	if v.stop == nil {
+		s, err := v.Tx.Stop(t)
+		if err != nil {
+			return s, err
+		}
+		v.stop = &s
+	}
+	return *v.stop, nil
+}
+
+func (v *view) Fence(t identity.Tenant) (int64, error) {
+	if v.fence == nil {
+		f, err := v.Tx.Fence(t)
+		if err != nil {
+			return f, err
+		}
+		v.fence = &f
+	}
+	return *v.fence, nil
+}
+
+func (v *view) Directory(t identity.Tenant) (connector.DirectoryFacts, error) {
+	if v.dir == nil {
+		d, err := v.Tx.Directory(t)
+		if err != nil {
+			return d, err
+		}
+		v.dir = &d
+	}
+	return *v.dir, nil
+}
+
+// reached returns how many identities but r.But were reached in the span before
+// now. While full says that there is room for all of them, it may count r.But too,
+// and some twice: one count then serves the whole transaction. When there is not,
+// the count is exact.
+func (v *view) reached(t identity.Tenant, r Reach, span time.Duration, full func(Radius) bool) (Radius, error) {
+	w := window{span, r.Playbook}
+	most, ok := v.reach[w]
+	if !ok {
+		all := r
+		all.But = ""
+		var err error
+		if most, err = v.Disruptions(t, all); err != nil {
+			return most, err
+		}
+		if v.reach == nil {
+			v.reach = map[window]Radius{}
+		}
+		v.reach[w] = most
+	}
+	if !full(most) {
+		return most, nil
+	}
+	return v.Disruptions(t, r)
+}
+
+// disrupted counts an intent that was just written in this transaction.
+func (v *view) disrupted() {
+	for w, r := range v.reach {
+		v.reach[w] = Radius{r.Everywhere + 1, r.Tenant + 1, r.Playbook + 1}
+	}
 }

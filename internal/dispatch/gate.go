@@ -120,7 +120,7 @@ type Facts struct {
 	Protection identity.Protection // of Identity, by the current policy
 	LookedAt   time.Time           // when the target was read; zero: never
 
-	Hour   Radius // disrupted in the last hour, this identity not counted
+	Hour   Radius // disrupted in the last hour, this identity not counted; where there is room, at most so many
 	Minute Radius // the same for the last minute
 }
 

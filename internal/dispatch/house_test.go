@@ -35,7 +35,10 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	h := &house{t: t, store: dispatchtest.New(), dir: newDirectory(time.Now), speed: 1}
 	h.settings.Limits = dispatch.Limits{AccountsPerHour: 1e6, AccountsPerMinute: 1e6, PlaybookAccountsPerHour: 1e6, GlobalAccountsPerHour: 1e6}
-	h.store.PutDirectory(tenant, connector.DirectoryFacts{AsOf: time.Now(), UsableGlobalAdmins: []string{"ga-1", "ga-2"}})
+	admin := []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
+	h.store.PutDirectory(tenant, connector.DirectoryFacts{
+		AsOf: time.Now(), UsableGlobalAdmins: []string{"ga-1", "ga-2"}, Holders: map[string][]identity.Role{"ga-1": admin, "ga-2": admin},
+	})
 	return h
 }
 

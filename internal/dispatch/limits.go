@@ -35,6 +35,14 @@ func (l Limits) filled() Limits {
 	}
 }
 
+// hourFull reports whether one of the hour's limits leaves no room.
+func (l Limits) hourFull(r Radius) bool {
+	return r.Tenant >= l.AccountsPerHour || r.Playbook >= l.PlaybookAccountsPerHour || r.Everywhere >= l.GlobalAccountsPerHour
+}
+
+// minuteFull reports whether the minute's limit leaves no room.
+func (l Limits) minuteFull(r Radius) bool { return r.Tenant >= l.AccountsPerMinute }
+
 // Check finds every mistake; each is fault.Invalid and begins with the key at
 // fault.
 func (l Limits) Check() error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ type set struct {
 	typ     action.Type
 	spec    action.Spec
 	actions []action.Action
+	freed   bool // its slot was given back
 }
 
 // run works until ctx ends (nil) or the lease is lost (an error), and returns
@@ -190,13 +192,45 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 		return err
 	}
 	sets, blockers := s.gather(ready)
-	for _, st := range sets {
-		s.wg.Go(func() {
-			changed := s.act(ctx, st)
-			s.finish(st, s.slots, st.spec.Bucket, changed)
+	for len(sets) > 0 {
+		name := sets[0].spec.Name
+		var wave []*set // what is looked at together
+		sets = slices.DeleteFunc(sets, func(st *set) bool {
+			if st.spec.Name != name {
+				return false
+			}
+			wave = append(wave, st)
+			return true
 		})
+		s.wg.Go(func() { s.bring(ctx, wave) })
 	}
 	return s.recheck(ctx, blockers, now)
+}
+
+// bring looks at sets of one type and brings each out by itself.
+func (s *session) bring(ctx context.Context, wave []*set) {
+	cands, err := s.look(ctx, wave)
+	for n, st := range wave {
+		s.wg.Go(func() {
+			var changed []action.Action
+			if err == nil {
+				changed = s.act(ctx, st, cands[n])
+			}
+			s.freeSlot(st)
+			s.finish(st, changed)
+		})
+	}
+}
+
+// freeSlot lets another set of the bucket start.
+func (s *session) freeSlot(st *set) {
+	s.mu.Lock()
+	if !st.freed {
+		st.freed = true
+		s.slots[st.spec.Bucket]--
+	}
+	s.mu.Unlock()
+	s.Nudge()
 }
 
 // recheck looks up what became of the actions that others wait for, at most once
@@ -208,7 +242,7 @@ func (s *session) recheck(ctx context.Context, blockers []action.Action, now tim
 	}
 	s.checked = now
 	var rows []action.Action
-	err := s.writes.do(ctx, func(tx Tx) error {
+	err := s.writes.do(ctx, func(tx *view) error {
 		rows = rows[:0]
 		for _, b := range blockers {
 			a, err := tx.Action(s.tenant, b.ID)
@@ -347,7 +381,10 @@ func (s *session) startReads(ctx context.Context, due []action.Action) {
 	for _, st := range sets {
 		s.wg.Go(func() {
 			changed := s.readBack(ctx, st)
-			s.finish(st, s.reading, readBucket(st.spec), changed)
+			s.mu.Lock()
+			s.reading[readBucket(st.spec)]--
+			s.mu.Unlock()
+			s.finish(st, changed)
 		})
 	}
 }
@@ -356,11 +393,10 @@ func readBucket(spec action.Spec) action.Bucket {
 	return cmp.Or(spec.ReadBucket, action.BucketDirectoryRead)
 }
 
-// finish frees what the set held and tells whom it concerns. A set that was not
+// finish frees the accounts of the set and tells whom it concerns. A set that was not
 // carried through leaves its actions where the store has them.
-func (s *session) finish(st *set, slots map[action.Bucket]int, b action.Bucket, changed []action.Action) {
+func (s *session) finish(st *set, changed []action.Action) {
 	s.mu.Lock()
-	slots[b]--
 	seen := map[action.ID]bool{}
 	for _, a := range changed {
 		seen[a.ID] = true
@@ -392,7 +428,7 @@ func (s *session) standStill(ctx context.Context, now time.Time) (bool, error) {
 	}
 	var stop Stop
 	var held []action.Action
-	err = s.writes.do(ctx, func(tx Tx) error {
+	err = s.writes.do(ctx, func(tx *view) error {
 		held = held[:0]
 		st, err := tx.Stop(s.tenant)
 		if stop = st; err != nil || !stop.On {

@@ -124,7 +124,7 @@ func (s *session) unread(tx Tx, a action.Action, why error, now time.Time) (acti
 // outcomes writes what the directory said of a set.
 func (s *session) outcomes(ctx context.Context, spec action.Spec, out []*candidate, outcomes []action.Outcome) (changed []action.Action, err error) {
 	commit := func() error {
-		return s.writes.do(ctx, func(tx Tx) error {
+		return s.writes.do(ctx, func(tx *view) error {
 			changed = changed[:0]
 			for n, c := range out {
 				a, err := s.outcome(tx, spec, c.sent, outcomes[n])
