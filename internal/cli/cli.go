@@ -158,7 +158,7 @@ func narrowHelp(c *cobra.Command) {
 	for n, p := range paragraphs {
 		if slices.ContainsFunc(strings.Split(p, "\n"), func(l string) bool { return width(l) > columns }) {
 			var b strings.Builder
-			sheet{&b}.para("", p)
+			sheet{&b}.para("", strings.Join(strings.Fields(p), " ")) // its own line ends are no part of the text
 			paragraphs[n] = strings.TrimSuffix(b.String(), "\n")
 		}
 	}

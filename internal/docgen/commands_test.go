@@ -86,6 +86,9 @@ func unknown(t *testing.T, args []string) string {
 	if code != 0 || m == nil {
 		return strings.TrimSpace(errs.String())
 	}
+	if strings.ContainsRune(out.String(), '\ufffd') {
+		return "its help has a broken character:\n" + out.String()
+	}
 	asked := strings.Fields(m[1])[1:]
 	n := 0
 	for n < len(asked) && n < len(args) && asked[n] == args[n] {
