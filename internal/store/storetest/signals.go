@@ -33,7 +33,7 @@ func signals(t *testing.T, open func(*testing.T) Ports) {
 		t.Parallel()
 		p := open(t)
 		put(t, p, person(1))
-		one, two, three, same1 := aSignal(1, 1), aSignal(2, 1), aSignal(3, 1), aSignal(1, 1)
+		one, two, three, same1 := aSignal(1, 1), aSignal(1, 2), aSignal(1, 3), aSignal(1, 1)
 		three.Source, three.Type, three.Title = signal.DefenderAlert, "A title", "A title"
 		same1.UpdatedAt = at(time.Second) // a later version is the same signal
 		for _, s := range []signal.Signal{one, two, three, same1} {
