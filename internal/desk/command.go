@@ -20,7 +20,7 @@ import (
 
 // Undo takes back one action, or all actions of a run that took effect, as a run
 // of its own. id is an action's or a run's; the reason is needed. It needs
-// access.Undo.
+// access.Undo; who is the subject or at risk is fault.Denied.
 func (s *Service) Undo(ctx context.Context, op access.Operator, id, reason string) (RunView, error) {
 	if err := op.Require(access.Undo); err != nil {
 		return RunView{}, err
@@ -38,6 +38,11 @@ func (s *Service) Undo(ctx context.Context, op access.Operator, id, reason strin
 		acts, err := undos(tx, tenant, id, ofRun)
 		if err != nil {
 			return err
+		}
+		if len(acts) > 0 {
+			if err := s.impartial(tx, op, tenant, acts[0].Identity, "undo of "+id); err != nil {
+				return err
+			}
 		}
 		if started, err = s.driver.BeginUndo(tx, acts, access.ByOperator(op.ID), reason); err != nil {
 			return fmt.Errorf("undo of %s: %w", id, err)
@@ -80,7 +85,8 @@ func undos(tx Tx, t identity.Tenant, id string, ofRun bool) ([]action.Action, er
 // Hold switches the global stop of a tenant on or off; the empty tenant is all
 // of them. On needs access.Hold, off access.Resume. It returns the stop in force
 // afterwards: a tenant's own stop may be off while the global one is on.
-// Switching to what it is changes nothing.
+// Switching to what it is changes nothing; a tenant stopped under the global stop
+// stays stopped when that ends.
 func (s *Service) Hold(ctx context.Context, op access.Operator, t identity.Tenant, on bool, reason string) (dispatch.Stop, error) {
 	need := access.Resume
 	if on {
@@ -104,8 +110,8 @@ func (s *Service) Hold(ctx context.Context, op access.Operator, t identity.Tenan
 			return fmt.Errorf("hold: %w", err)
 		}
 		force = before
-		if before.On == on {
-			return nil
+		if own, err := s.ownStop(tx, t, before); err != nil || own == on && before.On == on {
+			return err
 		}
 		if err := tx.PutStop(t, dispatch.Stop{On: on, By: op.ID, Reason: reason, At: now}); err != nil {
 			return fmt.Errorf("hold: %w", err)
@@ -134,9 +140,23 @@ func (s *Service) Hold(ctx context.Context, op access.Operator, t identity.Tenan
 	return force, nil
 }
 
+// ownStop reports whether the stop in force for the tenant is its own. Of two that
+// are on, the tenant's own is in force.
+func (s *Service) ownStop(tx Tx, t identity.Tenant, force dispatch.Stop) (bool, error) {
+	if t == "" || !force.On {
+		return force.On, nil
+	}
+	global, err := tx.Stop("")
+	if err != nil {
+		return false, fmt.Errorf("hold: %w", err)
+	}
+	return force != global, nil
+}
+
 // Verdict closes a case. safe and benign withdraw what has not left yet, and
-// what the signals so far said counts for nothing from then on; after
-// compromised, runs go on. It needs access.Decide.
+// what the signals so far said counts for nothing from then on, so neither is for
+// the subject or somebody at risk to give (fault.Denied); after compromised, runs
+// go on. It needs access.Decide.
 func (s *Service) Verdict(ctx context.Context, op access.Operator, id casefile.ID, word casefile.Word, reason string) (CaseView, error) {
 	if err := op.Require(access.Decide); err != nil {
 		return CaseView{}, err
@@ -161,6 +181,9 @@ func (s *Service) Verdict(ctx context.Context, op access.Operator, id casefile.I
 			return err
 		}
 		if word != casefile.Compromised {
+			if err := s.impartial(tx, op, tenant, c.Identity, fmt.Sprintf("case %s", id)); err != nil {
+				return err
+			}
 			if err := s.driver.Withdraw(tx, tenant, id, access.ByOperator(op.ID), fmt.Sprintf("the verdict is %s", word)); err != nil {
 				return fmt.Errorf("case %s: withdraw its runs: %w", id, err)
 			}

@@ -59,7 +59,7 @@ func (s *Service) ApprovalView(ctx context.Context, op access.Operator, id appro
 		}
 	}
 	err = s.store.Update(ctx, func(tx Tx) error { // reads only
-		voter, err := s.voter(tx, op, q)
+		voter, err := s.voter(tx, op, q.Tenant, q.Identity)
 		if err != nil {
 			return err
 		}
@@ -75,20 +75,20 @@ func (s *Service) ApprovalView(ctx context.Context, op access.Operator, id appro
 
 // voter finds out what must be known of an operator who answers: whether one of
 // the identities behind the operator's own account is the subject, or at risk.
-func (s *Service) voter(tx Tx, op access.Operator, q approval.Request) (approval.Voter, error) {
+func (s *Service) voter(tx Tx, op access.Operator, t identity.Tenant, subject identity.ID) (approval.Voter, error) {
 	v := approval.Voter{Operator: op}
 	if op.Account == "" {
 		return v, nil
 	}
-	own, err := tx.FindAccount(q.Tenant, op.Account)
+	own, err := tx.FindAccount(t, op.Account)
 	if err != nil {
 		return v, fmt.Errorf("look for the account of %s: %w", op.ID, err)
 	}
 	for _, i := range own {
-		if v.Identity == "" || i.ID == q.Identity {
+		if v.Identity == "" || i.ID == subject {
 			v.Identity = i.ID
 		}
-		c, open, err := tx.OpenCase(q.Tenant, i.ID)
+		c, open, err := tx.OpenCase(t, i.ID)
 		if err != nil {
 			return v, fmt.Errorf("look for a case about %s: %w", op.ID, err)
 		}
@@ -97,6 +97,22 @@ func (s *Service) voter(tx Tx, op access.Operator, q approval.Request) (approval
 		}
 	}
 	return v, nil
+}
+
+// impartial returns fault.Denied when op is the subject or at risk: who may not
+// answer a request for approval may not get round it either, by a verdict that
+// withdraws the plan or by an undo.
+func (s *Service) impartial(tx Tx, op access.Operator, t identity.Tenant, subject identity.ID, what string) error {
+	v, err := s.voter(tx, op, t, subject)
+	switch {
+	case err != nil:
+		return err
+	case v.Identity != "" && v.Identity == subject:
+		return fault.Errorf(fault.Denied, "%s: %s is its subject; somebody else has to do this", what, op.ID)
+	case v.AtRisk != "":
+		return fault.Errorf(fault.Denied, "%s: %s is at risk (%s); somebody else has to do this", what, op.ID, v.AtRisk)
+	}
+	return nil
 }
 
 // Approve gives consent to the steps of the request. planHash is the plan the
@@ -132,7 +148,7 @@ func (s *Service) decide(ctx context.Context, op access.Operator, id approval.ID
 		if err != nil {
 			return err
 		}
-		voter, err := s.voter(tx, op, q)
+		voter, err := s.voter(tx, op, q.Tenant, q.Identity)
 		if err != nil {
 			return err
 		}

@@ -232,6 +232,63 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A tenant that is stopped while the global stop is on stays stopped when that
+// ends: the brake somebody pulled is not lost.
+func TestHoldUnderTheGlobalStopOutlivesIt(t *testing.T) {
+	t.Parallel()
+	s := desktest.Empty()
+	hold := func(tenant identity.Tenant, on bool) bool {
+		f, err := s.Desk.Hold(t.Context(), s.Operator("owner"), tenant, on, "drill")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.On
+	}
+	hold("", true)
+	s.Pass(time.Minute)
+	if !hold(desktest.Tenant, true) {
+		t.Fatal("the tenant is not stopped")
+	}
+	count := len(s.Store.Entries())
+	hold(desktest.Tenant, true)
+	if len(s.Store.Entries()) != count {
+		t.Error("stopping it again left an entry")
+	}
+	hold("", false)
+	if f, err := s.Desk.Stopped(t.Context(), s.Operator("owner"), desktest.Tenant); err != nil || !f.On {
+		t.Errorf("the tenant's own stop is gone with the global one: %+v, %v", f, err)
+	}
+	if hold(desktest.Tenant, false) {
+		t.Error("the tenant cannot be let go")
+	}
+}
+
+// Who may not answer a request about themselves may not get round it: a verdict
+// that withdraws the plan, or an undo of what it did.
+func TestTheSubjectNeitherClearsNorUndoesItself(t *testing.T) {
+	t.Parallel()
+	s, r, q := waiting(t)
+	s.AddAtRisk(desktest.Person(2, "Robin Lake", "robin.lake@corp.example", s.Now()), s.Travel("d9", time.Hour))
+	for _, who := range []access.OperatorID{"subject", "at-risk"} {
+		op := s.Operator(who)
+		for _, word := range []casefile.Word{casefile.Safe, casefile.Benign} {
+			if _, err := s.Desk.Verdict(t.Context(), op, casefile.ID(q.Case), word, "it is me"); !errors.Is(err, fault.Denied) {
+				t.Errorf("%s gave the verdict %s: %v", who, word, err)
+			}
+		}
+		s.Prove(r, "")
+		if _, err := s.Desk.Undo(t.Context(), op, string(r), "let me in"); !errors.Is(err, fault.Denied) {
+			t.Errorf("%s undid the run: %v", who, err)
+		}
+	}
+	if v, err := s.Desk.RunView(t.Context(), s.Operator("owner"), r); err != nil || v.Run.State == run.Cancelled {
+		t.Errorf("the run is %s, %v", v.Run.State, err)
+	}
+	if _, err := s.Desk.Verdict(t.Context(), s.Operator("second"), casefile.ID(q.Case), casefile.Safe, "it was a drill"); err != nil {
+		t.Errorf("somebody else: %v", err)
+	}
+}
+
 func TestVerdictSafeWithdrawsWhatHasNotLeft(t *testing.T) {
 	t.Parallel()
 	s, r, q := waiting(t)
