@@ -119,7 +119,7 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 			c.Bind.Kerberos, c.Bind.KDCs = true, []string{d.Controllers[0].Addr}
 		}
 		cl := client(t, c, &addc.Wire{Domain: d})
-		for range 8 { // the account would be locked after five
+		for range 8 { // the account would be locked after three
 			_, err := cl.Self(t.Context())
 			if !errors.Is(err, fault.Denied) {
 				t.Fatalf("kerberos %v: %v is not denied", kerberos, err)

@@ -202,7 +202,8 @@ func (d *Domain) in(ctx context.Context, pid int, name string, args ...string) (
 // command prepares a program that runs inside a space.
 func (d *Domain) command(ctx context.Context, pid int, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "nsenter", append([]string{"-t", fmt.Sprint(pid), "-m", "-n", "-p", "--", name}, args...)...)
-	c.Env = append(os.Environ(), "LC_ALL=C", "LDAPTLS_CACERT="+d.CAFile, "KRB5_CONFIG="+d.Krb5, "PYTHONDONTWRITEBYTECODE=1")
+	c.Env = append(os.Environ(), "LC_ALL=C", "LDAPTLS_CACERT="+d.CAFile, "KRB5_CONFIG="+d.Krb5, "PYTHONDONTWRITEBYTECODE=1",
+		"TDB_NO_FSYNC=1") // nothing here outlives a crash of the machine anyway
 	c.WaitDelay = time.Second
 	return c
 }

@@ -44,14 +44,14 @@ func (d *Domain) Bind(ctx context.Context, c *DC, upn, password string) (Logon, 
 	return attempt(d.command(ctx, d.Station, "ldapsearch", "-x", "-LLL", "-H", "ldaps://"+c.Host, "-D", upn, "-y", file, "-s", "base", "-b", d.BaseDN, "dc"))
 }
 
-// SMB tries to list a share of c with the password (NTLM).
+// SMB tries to open a session with c, with the password over NTLM.
 func (d *Domain) SMB(ctx context.Context, c *DC, sam, password string) (Logon, error) {
 	file, err := d.secret(fmt.Sprintf("username = %s\npassword = %s\ndomain = %s\n", sam, password, d.NetBIOS))
 	if err != nil {
 		return Logon{}, err
 	}
 	defer os.Remove(file)
-	return attempt(d.command(ctx, d.Station, "smbclient", "//"+c.Host+"/netlogon", "-A", file, "--use-kerberos=off", "-c", "ls"))
+	return attempt(d.command(ctx, d.Station, "smbclient", "//"+c.Host+"/IPC$", "-A", file, "--use-kerberos=off", "-c", "exit"))
 }
 
 // attempt tells a tool that says no from a tool that does not run.

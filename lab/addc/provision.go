@@ -31,7 +31,7 @@ func (d *Domain) provision(ctx context.Context, c *DC, people int) error {
 	}
 	sam, conf := filepath.Join(c.Dir, "private", "sam.ldb"), "--configfile="+c.conf()
 	if _, err := d.in(ctx, c.PID, "samba-tool", "domain", "passwordsettings", "set", conf, "-H", sam,
-		"--min-pwd-age=0", "--account-lockout-threshold=5", "--account-lockout-duration=30", "--reset-account-lockout-after=30"); err != nil {
+		"--min-pwd-age=0", "--account-lockout-threshold=3", "--account-lockout-duration=30", "--reset-account-lockout-after=30"); err != nil {
 		return fmt.Errorf("set the password policy: %w", err)
 	}
 	ldif := filepath.Join(d.Dir, "objects.ldif")

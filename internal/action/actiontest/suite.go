@@ -402,6 +402,15 @@ func (x *trial) many() {
 	if size := x.b.Type.Spec().Batch; size > 1 {
 		batch := slices.Delete(slices.Clone(reqs), n/2, n/2+1)
 		batch = batch[:min(size, len(batch))]
+		if g, ok := x.b.Type.(action.Generator); ok {
+			for i := range batch {
+				var err error
+				if batch[i].Secret, _, err = g.Generate(rand.Reader, batch[i]); err != nil {
+					x.t.Fatal(err)
+				}
+				x.secrets = append(x.secrets, bytes.Clone(batch[i].Secret))
+			}
+		}
 		for _, o := range x.b.Type.Do(context.Background(), batch) {
 			if o.Verdict != action.Accepted {
 				x.t.Errorf("a list of %d: %+v", len(batch), o)

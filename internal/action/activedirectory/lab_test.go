@@ -41,7 +41,10 @@ type bed struct {
 	types  map[action.Name]action.Type
 }
 
-func open(t *testing.T) *bed {
+func open(t *testing.T) *bed { return openWithin(t, 5*time.Second) }
+
+// openWithin is open with a request timeout.
+func openWithin(t *testing.T, timeout time.Duration) *bed {
 	t.Helper()
 	d := lab.Domain(t)
 	file := filepath.Join(t.TempDir(), "password")
@@ -51,7 +54,7 @@ func open(t *testing.T) *bed {
 	b := &bed{Domain: d, wire: &addc.Wire{Domain: d}, types: map[action.Name]action.Type{}}
 	var err error
 	b.client, err = directory.New(directory.Config{Domain: d.Name, DCs: []string{d.Controllers[0].Host, d.Controllers[1].Host}, CAFile: d.CAFile,
-		Bind: directory.Bind{UPN: d.Containment.UPN, Password: secret.Ref("file:" + file)}}, directory.Options{Dial: b.wire.Dial, Timeout: 3 * time.Second})
+		Bind: directory.Bind{UPN: d.Containment.UPN, Password: secret.Ref("file:" + file)}}, directory.Options{Dial: b.wire.Dial, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,13 +112,13 @@ func (b *bed) lock(t testing.TB, a addc.Account) {
 	l := ldap.NewConn(tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: b.Controllers[0].Host}), true)
 	l.Start()
 	defer l.Close()
-	for range 5 {
+	for range 3 {
 		if err := l.Bind(a.UPN, "wrong"); !ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
 			t.Fatalf("a wrong password: %v", err)
 		}
 	}
 	if err := l.Bind(a.UPN, a.Password); err == nil || !strings.Contains(err.Error(), "775") {
-		t.Fatalf("%s is not locked after five wrong passwords: %v", a.SAM, err)
+		t.Fatalf("%s is not locked after three wrong passwords: %v", a.SAM, err)
 	}
 }
 

@@ -67,13 +67,13 @@ func TestResetOnceAndTwice(t *testing.T) {
 	once, twice := b.take(t), b.take(t)
 	b.through(t, activedirectory.ResetPassword, once, nil)
 	// What Limits says: Kerberos alone ends at once.
-	b.expect(t, "after one reset", b.Controllers[0], once, map[string]string{"Kerberos": "Preauthentication failed", "LDAP": "", "SMB": ""})
+	b.expect(t, "after one reset", b.Controllers[0], once, map[string]string{"Kerberos": "Password incorrect", "LDAP": "", "SMB": ""})
 	if s := b.types[activedirectory.ResetPassword].Spec(); !strings.Contains(s.Limits, "single reset the old password still opens NTLM") {
 		t.Errorf("the plan does not say so: %s", s.Limits)
 	}
 	b.through(t, activedirectory.ResetPassword, twice, map[string]any{activedirectory.ParamTwice: true})
 	for _, c := range b.Controllers {
-		b.expect(t, "after two resets", c, twice, map[string]string{"Kerberos": "Preauthentication failed", "LDAP": "data 52e", "SMB": "NT_STATUS_LOGON_FAILURE"})
+		b.expect(t, "after two resets", c, twice, map[string]string{"Kerberos": "Password incorrect", "LDAP": "data 52e", "SMB": "NT_STATUS_LOGON_FAILURE"})
 	}
 	if b.shows(t, b.Controllers[0], twice.DN, "pwdLastSet") == "0" {
 		t.Error("the demand for a change stayed")

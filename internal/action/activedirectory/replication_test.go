@@ -57,13 +57,13 @@ func TestAcceptedIsNotVerifiedUntilEveryControllerShowsIt(t *testing.T) {
 	b.verified(t, activedirectory.ResetPassword, reset)
 	// It went from the old password to the second new one in one step.
 	b.expect(t, "two resets that came together", b.Controllers[1], old,
-		map[string]string{"Kerberos": "Preauthentication failed", "LDAP": "data 52e", "SMB": "NT_STATUS_LOGON_FAILURE"})
+		map[string]string{"Kerberos": "Password incorrect", "LDAP": "data 52e", "SMB": "NT_STATUS_LOGON_FAILURE"})
 }
 
 // The controller goes away in mid-write: the outcome is not known, it is not sent
 // again by itself, and it does not happen later either.
 func TestControllerGoneInMidWrite(t *testing.T) {
-	b := open(t)
+	b := openWithin(t, 1500*time.Millisecond)
 	a, c := b.take(t), b.take(t)
 	r := b.begin(t, activedirectory.Disable, a, nil)
 	first := b.Controllers[0]
