@@ -54,7 +54,8 @@ type contribution struct {
 // signals' probabilities, each decayed by its type's half-life, the same type
 // from the same place counting once; signals of several products or kill-chain
 // stages within a day corroborate each other; the result is never below the
-// highest level a source itself holds, which then stands as a line of its own.
+// highest level a source itself holds for an account, nor below low while a source
+// holds a detection of low or more open; that then stands as a line of its own.
 // The order of in.Signals and duplicates change nothing.
 func Assess(in Input, now time.Time) Assessment {
 	groups := contributions(in, now)
@@ -229,7 +230,8 @@ func dayBefore(end time.Time, groups []group) float64 {
 }
 
 // floorOf returns the level no assessment may fall below and why: the highest
-// level a source holds for an account, or a signal whose type has a floor.
+// level a source holds for an account, a signal whose type has a floor, or low
+// while any is open.
 func floorOf(in Input, groups []group) (signal.Level, string) {
 	floor, why := signal.LevelNone, ""
 	raise := func(l signal.Level, text string) {
@@ -250,8 +252,14 @@ func floorOf(in Input, groups []group) (signal.Level, string) {
 		}
 	}
 	for _, s := range in.Signals {
-		if counts(s, in) && s.State == signal.StateConfirmedCompromised {
+		switch {
+		case !counts(s, in):
+		case s.State == signal.StateConfirmedCompromised:
 			raise(signal.LevelHigh, "confirmed compromised at its source")
+		case s.Level.Rank() >= signal.LevelLow.Rank():
+			// However little its type says and however old it is: what its source holds
+			// open is not nothing. How much higher is the account's level to say.
+			raise(signal.LevelLow, "its source still holds a detection open")
 		}
 	}
 	if in.Verdict.Word == "compromised" && speaks(in) {

@@ -12,7 +12,7 @@ import (
 
 // Rules is the version of the arithmetic and of the catalogue's weights; it is
 // stored with each assessment.
-const Rules = "2026-11.2"
+const Rules = "2026-11.3"
 
 // An Input is everything an assessment rests on.
 type Input struct {
