@@ -423,11 +423,11 @@ func TestWhatCannotBeUndone(t *testing.T) {
 func TestSameEffectActsOnce(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.planner.Plans["contain"] = runtest.Steps(runtest.Disable)
-	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	h.planner.Plans["contain"] = runtest.Steps(runtest.Revoke)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Revoke)
 	first, _ := h.begin(match("contain"))
 	second, _ := h.begin(match("other"))
-	a := h.only(runtest.Disable)
+	a := h.only(runtest.Revoke)
 	h.act(a.ID, done...)
 	h.want(first.ID, run.Contained)
 	h.clock.Add(time.Second) // the adopter looks by itself

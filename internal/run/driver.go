@@ -268,8 +268,8 @@ func (d *Driver) askApproval(tx Tx, r Run, e AskApproval) ([]Event, error) {
 	})
 }
 
-// startAction creates the action of a step, or adopts one that is under way or
-// proven inside the once_per window and has the same effect.
+// startAction creates the action of a step, or adopts one that has the same effect
+// and is under way, or was proven inside the once_per window and lasts.
 func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 	n, _ := r.step(e.Step)
 	s, p, now := r.Steps[n], r.Plan.Steps[n], d.Now()
@@ -279,7 +279,8 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && old.UndoOf == "" && old.UndoneBy == "" && (!old.State.Final() || r.Window > 0 && !old.RequestedAt.Before(now.Add(-r.Window))) {
+		within := r.Window > 0 && !old.RequestedAt.Before(now.Add(-r.Window))
+		if ok && old.UndoOf == "" && old.UndoneBy == "" && (!old.State.Final() || within && d.lasts(old.Name)) {
 			return []Event{ActionSeen{Step: s.ID, Action: old, Adopted: true}}, nil
 		}
 	}
@@ -309,6 +310,18 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 		}
 	}
 	return []Event{ActionSeen{Step: s.ID, Action: a}}, nil
+}
+
+// lasts reports whether a proven action of the name still counts later, unseen. A
+// restriction that can be lifted may have been lifted since, by anybody: it is
+// looked at again, which changes nothing where it still holds.
+func (d *Driver) lasts(n action.Name) bool {
+	t, err := d.Catalogue.Type(n)
+	if err != nil {
+		return true
+	}
+	s := t.Spec()
+	return s.Effect != action.EffectRestrict || s.Undo == ""
 }
 
 func (d *Driver) withdrawAction(tx Tx, r Run, e WithdrawAction) ([]Event, error) {

@@ -67,3 +67,23 @@ func TestRevertedByDispatchIsNotShownContained(t *testing.T) {
 	}
 	h.wantCase(casefile.Open, "")
 }
+
+// An account that was disabled and proven may have been enabled since, by an
+// administrator or by the synchronisation: a later run of another playbook must
+// look again and not count the old proof as its containment. What is done for good
+// is not done twice.
+func TestAnOldProofOfAStateIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Revoke, runtest.Disable)
+	first := h.contained()
+	h.clock.Add(30 * time.Minute)
+	r, _ := h.begin(playbook.Match{Ref: playbook.Ref{ID: "other"}, OnceKey: "k", Window: 2 * time.Hour})
+	if r = h.run(r.ID); !r.Steps[0].Adopted || r.Steps[0].Action != first.Steps[1].Action {
+		t.Errorf("the sessions are revoked twice: %+v", r.Steps[0])
+	}
+	h.want(r.ID, run.Acting)
+	if again := h.only(runtest.Disable); again.ID == first.Steps[0].Action || string(r.ID) != again.Run {
+		t.Errorf("the old proof counts: %+v", again)
+	}
+}
