@@ -38,7 +38,7 @@ func TestLargePageIsTakenInParts(t *testing.T) {
 	}
 	boom, commits := errors.New("disk full"), 0
 	h.db.Fail = func() error {
-		if commits++; commits == 3 {
+		if commits++; commits == 11 {
 			return boom
 		}
 		return nil

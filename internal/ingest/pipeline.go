@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ const (
 	factsMaxAge   = 15 * time.Minute
 	lookupTimeout = 5 * time.Second
 	silence       = 3
-	atOnce        = 100  // records in one transaction
+	atFirst       = 10   // records in the first transaction of a page
+	atOnce        = 100  // records in one transaction at most
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
 )
@@ -45,6 +47,8 @@ type Pipeline struct {
 	// called silent; 0 means 3.
 	Silence int
 	Log     *slog.Logger
+
+	recent recent
 
 	mu      sync.Mutex
 	feeds   map[feedKey]*feed
@@ -91,9 +95,9 @@ func (r *Result) count(p Put) {
 	}
 }
 
-// Take stores a page of the stream and everything that follows from it, at most
-// atOnce records in one transaction, so that containment never waits long for the
-// rows. Each transaction is all or nothing, and the last one stores the cursor: a
+// Take stores a page of the stream and everything that follows from it, atFirst
+// records in the first transaction and then twice as many each time up to atOnce,
+// so that containment begins early and never waits long for the rows. Each transaction is all or nothing, and the last one stores the cursor: a
 // page that was begun is read again, and what was taken changes nothing the
 // second time. An empty stream name stores no cursor. What was taken before an
 // error is counted.
@@ -102,10 +106,11 @@ func (r *Result) count(p Put) {
 // LookupTimeout for each transaction; that they could not be read never loses a
 // signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
-	var total Result
-	for more := true; more; {
+	total := p.recent.known(&page)
+	room := atFirst
+	for more := true; more; room = min(2*room, atOnce) {
 		var part connector.Page
-		part, page, more = split(page)
+		part, page, more = split(page, room)
 		facts := p.lookup(ctx, t, part)
 		var open []identity.Ref
 		if part.Directory != nil {
@@ -118,6 +123,7 @@ func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector
 		if err != nil {
 			return total, err
 		}
+		p.recent.add(part.Signals)
 		total = total.Plus(res)
 	}
 	return total, nil
@@ -125,9 +131,8 @@ func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector
 
 // split cuts off the first records of a page: rejects and facts first, as they
 // are taken. more reports whether rest holds any.
-func split(page connector.Page) (part, rest connector.Page, more bool) {
+func split(page connector.Page, room int) (part, rest connector.Page, more bool) {
 	part, rest = page, connector.Page{Next: page.Next}
-	room := atOnce
 	part.Rejects, rest.Rejects = cut(page.Rejects, &room)
 	part.Facts, rest.Facts = cut(page.Facts, &room)
 	part.Signals, rest.Signals = cut(page.Signals, &room)
@@ -220,14 +225,18 @@ func (p *Pipeline) refresh(ctx context.Context, t identity.Tenant, l connector.L
 		return Result{}, nil
 	}
 	facts, err := l.Facts(ctx, refs)
-	res, taken := Result{}, error(nil)
-	if len(facts) > 0 { // part of them is better than none
-		res, taken = p.take(ctx, t, "", connector.Page{}, facts, nil, false)
-	}
 	if err != nil {
-		return res, fmt.Errorf("read the facts of %d accounts: %w", len(refs), err)
+		err = fmt.Errorf("read the facts of %d accounts: %w", len(refs), err)
 	}
-	return res, taken
+	var total Result
+	for part := range slices.Chunk(facts, atOnce) { // part of them is better than none
+		res, taken := p.take(ctx, t, "", connector.Page{}, part, nil, false)
+		if taken != nil {
+			return total, errors.Join(err, taken)
+		}
+		total = total.Plus(res)
+	}
+	return total, err
 }
 
 func (p *Pipeline) lookupOf(t identity.Tenant) connector.Lookup {
