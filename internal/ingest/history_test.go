@@ -45,8 +45,8 @@ func TestLargePageIsTakenInParts(t *testing.T) {
 	}
 	s := source{name: "test.stream", pages: []connector.Page{page}}
 	res, err := h.pipe.Poll(t.Context(), tenant, s)
-	if !errors.Is(err, boom) || res.New != 200 || len(h.cases()) != 200 {
-		t.Fatalf("%v: %d new signals, %d cases; want 200 before the failure", err, res.New, len(h.cases()))
+	if !errors.Is(err, boom) || res.New != 190 || len(h.cases()) != 190 {
+		t.Fatalf("%v: %d new signals, %d cases; want 190 before the failure", err, res.New, len(h.cases()))
 	}
 	cursor := func() connector.Cursor {
 		c, err := h.db.Ingest().Cursor(t.Context(), tenant, "test.stream")
@@ -59,7 +59,7 @@ func TestLargePageIsTakenInParts(t *testing.T) {
 		t.Errorf("the cursor moved to %q before the page was taken whole", c)
 	}
 	h.db.Fail = nil
-	if res, err = h.pipe.Poll(t.Context(), tenant, s); err != nil || res.New != 150 || res.Duplicate != 200 || len(h.cases()) != 350 {
+	if res, err = h.pipe.Poll(t.Context(), tenant, s); err != nil || res.New != 160 || res.Duplicate != 190 || len(h.cases()) != 350 {
 		t.Errorf("%v: %d new, %d duplicate, %d cases", err, res.New, res.Duplicate, len(h.cases()))
 	}
 	if c := cursor(); c != "next" {

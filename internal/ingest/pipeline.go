@@ -22,7 +22,7 @@ const (
 	lookupTimeout = 5 * time.Second
 	silence       = 3
 	atFirst       = 10   // records in the first transaction of a page
-	atOnce        = 100  // records in one transaction at most
+	atOnce        = 20   // records in one transaction at most; see Take
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
 )
@@ -96,8 +96,10 @@ func (r *Result) count(p Put) {
 }
 
 // Take stores a page of the stream and everything that follows from it, atFirst
-// records in the first transaction and then twice as many each time up to atOnce,
-// so that containment begins early and never waits long for the rows. Each transaction is all or nothing, and the last one stores the cursor: a
+// records in the first transaction and at most atOnce in each that follows, so
+// that containment begins early and never waits long for the rows. (On PostgreSQL
+// a large transaction also loses to every small one that comes between, and begins
+// again.) Each transaction is all or nothing, and the last one stores the cursor: a
 // page that was begun is read again, and what was taken changes nothing the
 // second time. An empty stream name stores no cursor. What was taken before an
 // error is counted.
