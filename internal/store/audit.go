@@ -16,7 +16,7 @@ import (
 type auditStore struct{ db *DB }
 
 func (s auditStore) Update(ctx context.Context, change func(audit.Tx) error) error {
-	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
 }
 
 func (s auditStore) Entries(ctx context.Context, from int64, limit int) ([]audit.LogEntry, error) {
@@ -64,7 +64,7 @@ func (s auditStore) Pending(ctx context.Context) (n int, since time.Time, err er
 // entries that wait for it keep theirs until then.
 func (s auditStore) Erase(ctx context.Context, tenant, identity string, before time.Time) (int, error) {
 	var n int64
-	err := s.db.update(ctx, func(tx *Tx) (err error) {
+	err := s.db.update(ctx, rankOther, func(tx *Tx) (err error) {
 		n, err = tx.exec(`UPDATE audit_entries SET payload = NULL, salt = NULL,
 				identity = '', case_id = '', run = '', action = '', approval = ''
 			WHERE tenant = ? AND identity = ? AND identity <> '' AND at < ? AND leaf_index IS NOT NULL`,

@@ -27,7 +27,7 @@ import (
 type deskStore struct{ db *DB }
 
 func (s deskStore) Update(ctx context.Context, change func(desk.Tx) error) error {
-	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
 }
 
 // An orderBy is one column by which a list is ordered.

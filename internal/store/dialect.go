@@ -22,7 +22,7 @@ type dialect interface {
 	reads() conn
 	// update runs change in one transaction and commits it. It calls change again
 	// when the database asks for it, and rolls back when change panics.
-	update(ctx context.Context, change func(context.Context, conn, ringer) error) error
+	update(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) error
 	// bells starts River with the one worker that rings.
 	bells(ctx context.Context, c river.Config) (stop func(context.Context) error, err error)
 	// shared reports whether other processes may use the database.

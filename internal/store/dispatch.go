@@ -16,7 +16,7 @@ import (
 type dispatchStore struct{ db *DB }
 
 func (s dispatchStore) Update(ctx context.Context, change func(dispatch.Tx) error) error {
-	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+	return s.db.update(ctx, rankDispatch, func(tx *Tx) error { return change(tx) })
 }
 
 func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
@@ -35,10 +35,16 @@ func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []act
 	return out, nil
 }
 
-func (s dispatchStore) Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error) {
-	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions
-		WHERE tenant = ? AND state IN ('running', 'accepted', 'unconfirmed') AND next_at > 0 AND next_at <= ?
-		ORDER BY next_at, id LIMIT ?`, string(t), now.UnixMicro(), int64(limit))
+func (s dispatchStore) Unproven(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
+	if names != nil && len(names) == 0 {
+		return nil, nil
+	}
+	l := &listing{}
+	l.is("tenant", string(t))
+	in(l, "name", names)
+	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
+		AND state IN ('running', 'accepted', 'unconfirmed') AND next_at > 0 AND next_at <= ?
+		ORDER BY next_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("unproven actions: %w", err)
 	}
@@ -71,7 +77,7 @@ func (db *DB) acquire(ctx context.Context, t identity.Tenant, name, owner string
 	if owner == "" {
 		return l, fault.Errorf(fault.Invalid, "lease %s: the owner has no name", name)
 	}
-	err := db.update(ctx, func(tx *Tx) error {
+	err := db.update(ctx, rankDispatch, func(tx *Tx) error {
 		var holder string
 		var until int64
 		ok, err := tx.row([]any{&holder, &l.Fence, &until},
@@ -103,7 +109,7 @@ func (s dispatchStore) Release(ctx context.Context, l dispatch.Lease) error {
 }
 
 func (db *DB) release(ctx context.Context, l dispatch.Lease, name string) error {
-	err := db.update(ctx, func(tx *Tx) error {
+	err := db.update(ctx, rankDispatch, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE leases SET owner = '', until = 0 WHERE tenant = ? AND name = ? AND owner = ? AND fence = ?`,
 			string(l.Tenant), name, l.Owner, l.Fence)
 		return err

@@ -14,7 +14,7 @@ import (
 type ingestStore struct{ db *DB }
 
 func (s ingestStore) Update(ctx context.Context, change func(ingest.Tx) error) error {
-	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+	return s.db.update(ctx, rankIngest, func(tx *Tx) error { return change(tx) })
 }
 
 func (s ingestStore) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error) {

@@ -89,7 +89,7 @@ const (
 	abreast  = 3 // changes at once
 )
 
-func (d *postgresDB) update(ctx context.Context, change func(context.Context, conn, ringer) error) error {
+func (d *postgresDB) update(ctx context.Context, _ rank, change func(context.Context, conn, ringer) error) error {
 	var err error
 	for n := range attempts {
 		if err = d.try(ctx, n >= patience, change); !again(err) {

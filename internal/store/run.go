@@ -15,7 +15,7 @@ import (
 type runStore struct{ db *DB }
 
 func (s runStore) Update(ctx context.Context, change func(run.Tx) error) error {
-	return s.db.update(ctx, func(tx *Tx) error { return change(tx) })
+	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
 }
 
 func (s runStore) DueRuns(ctx context.Context, now time.Time, limit int) ([]run.Key, error) {

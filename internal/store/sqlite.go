@@ -22,6 +22,7 @@ import (
 // sqliteDB has one writing connection, which River shares, and a pool of
 // readers. One process owns the file.
 type sqliteDB struct {
+	line           line // the order at the writer
 	writer, reader *sql.DB
 	wstmts, rstmts stmts
 	lock           *fileLock
@@ -102,7 +103,11 @@ func (d *sqliteDB) close() error {
 
 func (d *sqliteDB) reads() conn { return sqliteReads{d} }
 
-func (d *sqliteDB) update(ctx context.Context, change func(context.Context, conn, ringer) error) (err error) {
+func (d *sqliteDB) update(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) (err error) {
+	if err := d.line.take(ctx, r); err != nil {
+		return fmt.Errorf("wait for the writer: %w", err)
+	}
+	defer d.line.give()
 	c, err := d.writer.Conn(ctx)
 	if err != nil {
 		return d.kind(fmt.Errorf("wait for the writer: %w", err))

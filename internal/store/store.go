@@ -155,10 +155,10 @@ func (db *DB) NewID(prefix string) string {
 }
 
 // update runs change in one transaction and nudges after the commit.
-func (db *DB) update(ctx context.Context, change func(*Tx) error) error {
+func (db *DB) update(ctx context.Context, r rank, change func(*Tx) error) error {
 	var topics []Topic
 	var bells []bell
-	err := db.d.update(ctx, func(ctx context.Context, c conn, ring ringer) error {
+	err := db.d.update(ctx, r, func(ctx context.Context, c conn, ring ringer) error {
 		tx := newTx(ctx, db, c, ring)
 		if err := change(tx); err != nil {
 			return err

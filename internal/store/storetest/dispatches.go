@@ -92,10 +92,20 @@ func dispatches(t *testing.T, open func(*testing.T) Ports) {
 		held := anAction(1, "held")
 		held.State, held.NextAt = action.Held, at(2*time.Second)
 		put(t, p, held)
-		got, err := p.Dispatch.Unproven(t.Context(), tenant, start, 10)
-		same(t, "unproven", []action.ID{"act_0001_c", "act_0001_a", "act_0001_b"}, ids(got))
-		if err != nil {
-			t.Error(err)
+		for what, c := range map[string]struct {
+			names []action.Name
+			want  []action.ID
+		}{
+			"any":     {nil, []action.ID{"act_0001_c", "act_0001_a", "act_0001_b"}},
+			"named":   {[]action.Name{"other", anAction(1, "a").Name}, []action.ID{"act_0001_c", "act_0001_a", "act_0001_b"}},
+			"another": {[]action.Name{"other"}, []action.ID{}},
+			"none":    {[]action.Name{}, []action.ID{}},
+		} {
+			got, err := p.Dispatch.Unproven(t.Context(), tenant, c.names, start, 10)
+			same(t, "unproven, "+what, c.want, ids(got))
+			if err != nil {
+				t.Error(err)
+			}
 		}
 		for _, c := range []struct{ after, want time.Time }{
 			{at(-time.Hour), at(-time.Second)}, {start, at(time.Second)}, {at(time.Second), at(2 * time.Second)}, {at(2 * time.Second), time.Time{}}, {time.Time{}, at(-time.Second)},
