@@ -43,9 +43,10 @@ type Store interface {
 	// NextAt waits for a person), ordered by lane, then oldest RequestedAt, then id;
 	// at most limit.
 	Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error)
-	// Unproven returns actions that are running, accepted or unconfirmed, with
-	// NextAt set and not after now, oldest NextAt first, then id, at most limit.
-	Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error)
+	// Unproven returns actions with one of the names (nil: any) that are running,
+	// accepted or unconfirmed, with NextAt set and not after now, oldest NextAt first,
+	// then id, at most limit.
+	Unproven(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error)
 	// NextDue returns the earliest NextAt after a time, of actions that are approved,
 	// held, running, accepted or unconfirmed, and false when there is none.
 	NextDue(ctx context.Context, t identity.Tenant, after time.Time) (time.Time, bool, error)

@@ -104,7 +104,7 @@ func (s *session) inherit(ctx context.Context) error {
 		}
 		return t.Spec(), true
 	}))
-	open, err := s.store.Unproven(ctx, s.tenant, now.Add(100*365*24*time.Hour), everything)
+	open, err := s.store.Unproven(ctx, s.tenant, nil, now.Add(100*365*24*time.Hour), everything)
 	if err != nil {
 		return err
 	}
@@ -170,16 +170,19 @@ func accountKey(a action.Action) string {
 // pass starts everything that is due and for which there is room.
 func (s *session) pass(ctx context.Context, now time.Time) error {
 	// What is due in a moment is read along: one list instead of many single reads.
-	due, err := s.store.Unproven(ctx, s.tenant, now.Add(together), 500)
-	if err != nil {
-		return err
+	// What counts against a limit of its own stands in a line of its own.
+	for _, names := range s.readable() {
+		due, err := s.store.Unproven(ctx, s.tenant, names, now.Add(together), 500)
+		if err != nil {
+			return err
+		}
+		s.startReads(ctx, due)
 	}
-	s.startReads(ctx, due)
 	s.mu.Lock()
 	stopped := s.stopped
 	s.mu.Unlock()
 	if stopped {
-		if stopped, err = s.standStill(ctx, now); stopped || err != nil {
+		if stopped, err := s.standStill(ctx, now); stopped || err != nil {
 			return err
 		}
 	}
@@ -344,6 +347,34 @@ func batchFor(spec action.Spec, a action.Action) int {
 		return 1
 	}
 	return max(1, spec.Batch)
+}
+
+// readable returns the types whose read-backs may be begun now, those that count
+// against the same limit together.
+func (s *session) readable() [][]action.Name {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var order []action.Bucket
+	byBucket := map[action.Bucket][]action.Name{}
+	for _, name := range s.names {
+		t, err := s.cat.Type(name)
+		if err != nil {
+			continue
+		}
+		b := readBucket(t.Spec())
+		if s.reading[b] >= min(readers, s.width(b)) {
+			continue
+		}
+		if byBucket[b] == nil {
+			order = append(order, b)
+		}
+		byBucket[b] = append(byBucket[b], name)
+	}
+	out := make([][]action.Name, 0, len(order))
+	for _, b := range order {
+		out = append(out, byBucket[b])
+	}
+	return out
 }
 
 // startReads reads back what is due, in lists as large as the type can read.

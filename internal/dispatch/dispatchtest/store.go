@@ -114,9 +114,9 @@ func (s *Store) Ready(ctx context.Context, t identity.Tenant, names []action.Nam
 }
 
 // Unproven is dispatch.Store's.
-func (s *Store) Unproven(ctx context.Context, t identity.Tenant, now time.Time, limit int) ([]action.Action, error) {
+func (s *Store) Unproven(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
 	return s.list(ctx, t, limit, func(a action.Action) bool {
-		return unproven(a.State) && !a.NextAt.IsZero() && !a.NextAt.After(now)
+		return (names == nil || slices.Contains(names, a.Name)) && unproven(a.State) && !a.NextAt.IsZero() && !a.NextAt.After(now)
 	}, func(a, b action.Action) int {
 		return cmp.Or(a.NextAt.Compare(b.NextAt), cmp.Compare(a.ID, b.ID))
 	})
