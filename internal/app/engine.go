@@ -16,27 +16,37 @@ import (
 )
 
 // runWorkers is how many runs are driven side by side.
-const runWorkers = 4
+const runWorkers = 2
+
+// gather is how long a run that was woken waits for more of the same: an action
+// moves several times in a moment, and while it does the rows belong to what has
+// to leave.
+const gather = 40 * time.Millisecond
 
 // wakes is a set of runs that somebody says have something to do. It is a bell,
 // not the truth: what is lost here is found by the reconciler.
 type wakes struct {
 	mu    sync.Mutex
-	due   []run.Key
+	due   []wake // in the order of at
 	known map[run.Key]bool
 	more  chan struct{}
+}
+
+type wake struct {
+	key run.Key
+	at  time.Time
 }
 
 func newWakes() *wakes {
 	return &wakes{known: map[run.Key]bool{}, more: make(chan struct{}, 1)}
 }
 
-// add notes that k has something to do; twice is once.
+// add notes that k has something to do; twice before it is done is once.
 func (w *wakes) add(k run.Key) {
 	w.mu.Lock()
 	if !w.known[k] {
 		w.known[k] = true
-		w.due = append(w.due, k)
+		w.due = append(w.due, wake{k, time.Now().Add(gather)})
 	}
 	w.mu.Unlock()
 	w.signal()
@@ -49,28 +59,42 @@ func (w *wakes) signal() {
 	}
 }
 
-// next waits for a run, or for the end of ctx.
+// next waits for a run that has gathered, or for the end of ctx.
 func (w *wakes) next(ctx context.Context) (run.Key, bool) {
 	for {
-		w.mu.Lock()
-		if len(w.due) > 0 {
-			k := w.due[0]
-			w.due = w.due[1:]
-			delete(w.known, k)
-			left := len(w.due)
-			w.mu.Unlock()
-			if left > 0 {
-				w.signal() // another worker may take the next one
-			}
+		k, wait, ok := w.pop()
+		if ok {
 			return k, true
 		}
-		w.mu.Unlock()
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return run.Key{}, false
 		case <-w.more:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
+}
+
+// pop takes the first run that has gathered, else it says how long to wait.
+func (w *wakes) pop() (k run.Key, wait time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.due) == 0 {
+		return run.Key{}, time.Hour, false
+	}
+	if wait = time.Until(w.due[0].at); wait > 0 {
+		return run.Key{}, wait, false
+	}
+	k = w.due[0].key
+	w.due = w.due[1:]
+	delete(w.known, k)
+	if len(w.due) > 0 {
+		w.signal() // another worker may take the next one
+	}
+	return k, 0, true
 }
 
 // nudge is told by the store what a commit touched.

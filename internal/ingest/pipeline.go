@@ -109,26 +109,57 @@ func (r *Result) count(p Put) {
 // signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
 	total := p.recent.known(&page)
-	room := atFirst
-	for more := true; more; room = min(2*room, atOnce) {
+	var parts []connector.Page
+	for more, room := true, atFirst; more; room = min(2*room, atOnce) {
 		var part connector.Page
 		part, page, more = split(page, room)
-		facts := p.lookup(ctx, t, part)
-		var open []identity.Ref
-		if part.Directory != nil {
-			var err error
-			if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
-				return total, fmt.Errorf("find the accounts of open cases: %w", err)
-			}
+		parts = append(parts, part)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	facts := p.lookAhead(ctx, t, parts[0])
+	for n, part := range parts {
+		known := facts()
+		last := n == len(parts)-1
+		if facts = nothing; !last {
+			facts = p.lookAhead(ctx, t, parts[n+1]) // while this part is stored
 		}
-		res, err := p.take(ctx, t, stream, part, facts, open, !more)
+		res, err := p.takePart(ctx, t, stream, part, known, last)
 		if err != nil {
+			cancel()
+			facts()
 			return total, err
 		}
 		p.recent.add(part.Signals)
 		total = total.Plus(res)
 	}
+	cancel()
 	return total, nil
+}
+
+func nothing() []connector.AccountFacts { return nil }
+
+// lookAhead begins to look facts up and returns what waits for them. It must be
+// called: it ends the goroutine.
+func (p *Pipeline) lookAhead(ctx context.Context, t identity.Tenant, page connector.Page) func() []connector.AccountFacts {
+	if p.lookupOf(t) == nil {
+		return nothing
+	}
+	found := make(chan []connector.AccountFacts)
+	go func() { found <- p.lookup(ctx, t, page) }()
+	return func() []connector.AccountFacts { return <-found }
+}
+
+// takePart stores a part of a page; a reading of the directory also tells of the
+// accounts with an open case.
+func (p *Pipeline) takePart(ctx context.Context, t identity.Tenant, stream connector.Name, part connector.Page, facts []connector.AccountFacts, last bool) (Result, error) {
+	var open []identity.Ref
+	if part.Directory != nil {
+		var err error
+		if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
+			return Result{}, fmt.Errorf("find the accounts of open cases: %w", err)
+		}
+	}
+	return p.take(ctx, t, stream, part, facts, open, last)
 }
 
 // split cuts off the first records of a page: rejects and facts first, as they
