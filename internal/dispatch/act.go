@@ -395,8 +395,9 @@ func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.
 // is old, the lease has run out. It returns nil when it may. A process that was
 // frozen here wakes up to this check; one frozen inside Do cannot be helped.
 func (s *session) tooLate(st *set, out []*candidate, now time.Time) []action.Outcome {
-	age := now.Sub(out[0].decidedAt)
-	if age >= 0 && age <= s.o.SendWithin && now.Before(s.until()) {
+	age, least := passed(out[0].decidedAt, now)
+	_, left := passed(now, s.until())
+	if least >= 0 && age <= s.o.SendWithin && left > 0 {
 		return nil
 	}
 	s.budget.give(st.spec.Bucket)
@@ -406,6 +407,14 @@ func (s *session) tooLate(st *set, out []*candidate, now time.Time) []action.Out
 			Reason: fmt.Sprintf("not sent: the intent was %v old, or the lease had run out", age.Round(time.Millisecond))}
 	}
 	return outcomes
+}
+
+// passed is the time from a to b by the clock that says most and by the one that
+// says least. The monotonic clock of a machine that was suspended stood still
+// meanwhile, and the wall clock can be set: nothing leaves unless both agree.
+func passed(a, b time.Time) (most, least time.Duration) {
+	x, y := b.Sub(a), b.Round(0).Sub(a.Round(0))
+	return max(x, y), min(x, y)
 }
 
 // until is when the lease runs out.

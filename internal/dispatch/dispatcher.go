@@ -205,7 +205,7 @@ func (d *Dispatcher) own(ctx context.Context, l Lease) {
 func (s *session) renew(ctx context.Context) error {
 	l := s.lease.Load()
 	now := s.o.Now()
-	if l.Until.Sub(now) > s.o.LeaseTTL*2/3 {
+	if most, least := passed(now, l.Until); least > s.o.LeaseTTL*2/3 && most <= s.o.LeaseTTL {
 		return nil
 	}
 	next, err := s.store.Acquire(ctx, s.tenant, s.o.Owner, now, s.o.LeaseTTL)
