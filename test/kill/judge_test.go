@@ -309,10 +309,26 @@ func (s *scene) judge(t *testing.T, r rows) {
 			cut[f]++
 		}
 	}
-	t.Logf("%d requests, faults %v; %d of them changed something, %d intents, %d entries in the trail", met, cut, rep.Writes, rep.Intents, len(trail))
+	t.Logf("%d requests, faults %v; %d of them changed something; %d intents, %d of them by a server that was killed before the answer; %d entries in the trail",
+		met, cut, rep.Writes, rep.Intents, unheard(trail), len(trail))
 	if rep.Writes == 0 || rep.Intents == 0 || cut["reset-before"] == 0 || cut["reset-after"] == 0 {
 		t.Error("nothing was tested: no write, or no fault")
 	}
+}
+
+// unheard counts the intents whose answer was never written down.
+func unheard(trail []audit.Entry) int {
+	open := map[any]bool{}
+	for _, e := range trail {
+		id := e.Data["clientRequestId"]
+		switch {
+		case e.Kind == audit.ActionIntent:
+			open[id] = true
+		case e.Kind == audit.ActionOutcome && e.Data["read"] == nil:
+			delete(open, id)
+		}
+	}
+	return len(open)
 }
 
 func (s *scene) judgeEnds(t *testing.T, r rows) {
