@@ -101,7 +101,11 @@ func Decode(t identity.Tenant, raw json.RawMessage) (s signal.Signal, reason str
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return signal.Signal{}, fmt.Sprintf("not a riskDetection: %v", err)
 	}
-	s, reason = d.signal(t, signal.RiskDetection, raw)
+	return d.ofPerson(t, raw)
+}
+
+func (d detection) ofPerson(t identity.Tenant, raw json.RawMessage) (signal.Signal, string) {
+	s, reason := d.signal(t, signal.RiskDetection, raw)
 	s.Subject = identity.Ref{
 		Provider: identity.EntraID, Kind: identity.KindPerson,
 		ObjectID: d.UserID, UPN: d.UserPrincipalName, DisplayName: d.UserDisplayName,
@@ -159,7 +163,10 @@ func maxTime(a, b time.Time) time.Time {
 func (c Detections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	return changed[detection](ctx, c.Tenant, cur, "/identityProtection/riskDetections", "lastUpdatedDateTime",
 		func(page *connector.Page, o graph.Object[detection], place string) time.Time {
-			s, reason := Decode(c.ID, o.Raw)
+			s, reason := o.Value.ofPerson(c.ID, o.Raw)
+			if o.Err != nil {
+				s, reason = Decode(c.ID, o.Raw) // it says why
+			}
 			if reason != "" {
 				page.Rejects = append(page.Rejects, connector.Reject{Source: signal.RiskDetection, Place: place, Reason: reason, Raw: o.Raw})
 				return time.Time{}
