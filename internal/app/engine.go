@@ -21,7 +21,7 @@ const runWorkers = 2
 // gather is how long a run that was woken waits for more of the same: an action
 // moves several times in a moment, and while it does the rows belong to what has
 // to leave.
-const gather = 40 * time.Millisecond
+const gather = 150 * time.Millisecond
 
 // wakes is a set of runs that somebody says have something to do. It is a bell,
 // not the truth: what is lost here is found by the reconciler.
