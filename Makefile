@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X github.com/seed-f47efad2/cordon/internal/cli.version=$(VERSION)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/seed-f47efad2/cordon/internal/cli.version=$(VERSION) -X github.com/seed-f47efad2/cordon/internal/cli.commit=$(COMMIT)
 export CGO_ENABLED ?= 0
 
 FUZZTIME ?= 10m

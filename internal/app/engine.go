@@ -214,9 +214,14 @@ func (a *App) openCases(ctx context.Context, t *tenant) {
 	})
 }
 
+// feeds are those of the tenants this process reads: what another replica reads
+// is not silent here.
 func (a *App) feeds() []ingest.Feed {
 	var feeds []ingest.Feed
 	for _, t := range a.tenants {
+		if _, owner := t.dispatcher.Lease(); !owner {
+			continue
+		}
 		for _, s := range t.streams {
 			if s.every > 0 {
 				feeds = append(feeds, ingest.Feed{Tenant: t.key, Stream: s.source.Name(), Interval: s.every})
@@ -227,9 +232,8 @@ func (a *App) feeds() []ingest.Feed {
 }
 
 func (a *App) watchFeeds(ctx context.Context) {
-	feeds := a.feeds()
 	every(ctx, 10*time.Second, func() {
-		if err := a.pipeline.Watch(ctx, feeds); err != nil && ctx.Err() == nil {
+		if err := a.pipeline.Watch(ctx, a.feeds()); err != nil && ctx.Err() == nil {
 			a.log.Error("feeds could not be watched; it is tried again", "err", err)
 		}
 	})

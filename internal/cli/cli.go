@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,8 +32,8 @@ const (
 	exitUnreachable = 3 // an outside system could not be reached
 )
 
-// version is set by the linker.
-var version = "dev"
+// version and commit are set by the linker.
+var version, commit = "dev", ""
 
 // Env is what a command needs of the process around it.
 type Env struct {
@@ -214,7 +215,7 @@ func newVersion(e Env) *cobra.Command {
 			Version string `json:"version"`
 			Commit  string `json:"commit"`
 			Go      string `json:"go"`
-		}{Version: version, Commit: "unknown"}
+		}{Version: version, Commit: cmp.Or(commit, "unknown")}
 		if info, ok := debug.ReadBuildInfo(); ok {
 			v.Go = info.GoVersion
 			for _, s := range info.Settings {

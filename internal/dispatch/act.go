@@ -233,7 +233,7 @@ func (s *session) decide(tx *view, spec action.Spec, c *candidate, requestID str
 
 // facts gathers what the gate asks for.
 func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Facts, error) {
-	f := Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt}
+	f := Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt, Catalogue: s.version}
 	var err error
 	if f.Stop, err = tx.Stop(s.tenant); err != nil {
 		return f, err

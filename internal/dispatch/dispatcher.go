@@ -64,8 +64,10 @@ type Dispatcher struct {
 	tenant identity.Tenant
 	store  Store
 	cat    *action.Catalogue
-	budget *Budget
-	o      Options
+	// version is the catalogue's: the digest is computed once.
+	version string
+	budget  *Budget
+	o       Options
 
 	names      []action.Name // of all types, sorted
 	disruptive []action.Name // those that the blast-radius limits count
@@ -118,7 +120,7 @@ func New(t identity.Tenant, store Store, c *action.Catalogue, o Options) (*Dispa
 		o.Budget = NewBudget(BudgetOptions{Now: o.Now, Rand: o.Rand, Reserve: o.Settings().Limits.Reserve})
 	}
 	o.Log = o.Log.With("tenant", string(t))
-	d := &Dispatcher{tenant: t, store: store, cat: c, budget: o.Budget, o: o, nudge: make(chan struct{}, 1)}
+	d := &Dispatcher{tenant: t, store: store, cat: c, version: c.Version(), budget: o.Budget, o: o, nudge: make(chan struct{}, 1)}
 	for _, s := range c.Specs() {
 		d.names = append(d.names, s.Name)
 		if s.Disruptive() {

@@ -115,6 +115,9 @@ type Facts struct {
 
 	Run     *run.Run // nil: there is none
 	Observe bool     // the tenant's mode
+	// Catalogue is the version of what the actions mean now; a plan made under
+	// another one was approved for something else.
+	Catalogue string
 
 	Identity   *identity.Identity  // with the newest facts; nil: there is none
 	Protection identity.Protection // of Identity, by the current policy
@@ -189,6 +192,9 @@ func (Gate) checkRun(f Facts, hold holdFunc, refuse refuseFunc) {
 	if r.Plan == nil {
 		refuse(RulePlan, "its run has no plan")
 		return
+	}
+	if f.Catalogue != "" && r.Plan.Catalogue != "" && r.Plan.Catalogue != f.Catalogue {
+		refuse(RulePlan, "what its actions mean has changed since this was planned and approved: plan it again")
 	}
 	if r.Plan.Hash != f.Action.PlanHash {
 		refuse(RulePlan, "the plan changed since this was approved")

@@ -53,6 +53,8 @@ func TestGate(t *testing.T) {
 		"run held":              {func(f *dispatch.Facts) { f.Run.State = run.HeldState }, dispatch.Hold, dispatch.RuleRun, ""},
 		"no plan":               {func(f *dispatch.Facts) { f.Run.Plan = nil }, dispatch.Refuse, dispatch.RulePlan, ""},
 		"another plan":          {func(f *dispatch.Facts) { f.Run.Plan.Hash = "h2" }, dispatch.Refuse, dispatch.RulePlan, "changed"},
+		"another meaning":       {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v2" }, dispatch.Refuse, dispatch.RulePlan, "plan it again"},
+		"the same meaning":      {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v1" }, dispatch.Allow, "", ""},
 		"tenant observes":       {func(f *dispatch.Facts) { f.Observe = true }, dispatch.Hold, dispatch.RuleObserve, ""},
 		"playbook observes":     {func(f *dispatch.Facts) { f.Run.Plan.Mode = playbook.Observe }, dispatch.Refuse, dispatch.RuleObserve, ""},
 		"no identity":           {func(f *dispatch.Facts) { f.Identity = nil }, dispatch.Refuse, dispatch.RuleAccount, ""},
