@@ -26,7 +26,7 @@ done
 [ "${ready:-}" = yes ] || { echo "screenshots: the demo did not come to its rest within a minute" >&2; cat "$work/err" >&2; exit 1; }
 sleep 15 # the last proofs and the undo
 
-CORDON_SHOTS="$work" CORDON_SHOTS_LINK="$(url)" go test ./internal/console -run '^TestScreenshots$' -count=1 >"$work/test" || { cat "$work/test" >&2; exit 1; }
+CORDON_SHOTS="$work" CORDON_SHOTS_LINK="$(url)" go test -tags shots ./internal/console -run '^TestScreenshots$' -count=1 >"$work/test" || { cat "$work/test" >&2; exit 1; }
 mkdir -p docs/images
 install -m 644 "$work/queue.png" docs/images/queue.png
 echo "wrote docs/images/queue.png ($(stat -c %s docs/images/queue.png) bytes)"
