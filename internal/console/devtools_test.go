@@ -2,7 +2,6 @@ package console
 
 import (
 	"bufio"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -248,13 +247,6 @@ func (p *tab) script(on bool) {
 	p.do("Emulation.setScriptExecutionDisabled", map[string]any{"value": !on})
 }
 
-// dark sets what the page is told of the system's colours.
-func (p *tab) dark(on bool) {
-	p.t.Helper()
-	v := map[bool]string{true: "dark", false: "light"}[on]
-	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{{"name": "prefers-color-scheme", "value": v}}})
-}
-
 func (p *tab) open(path string) {
 	p.t.Helper()
 	p.do("Page.navigate", map[string]any{"url": p.base + path})
@@ -335,23 +327,6 @@ func (p *tab) key(k string) {
 			params["text"] = k
 		}
 		p.do("Input.dispatchKeyEvent", params)
-	}
-}
-
-// shoot writes a picture of the page, whole or of the first screen.
-func (p *tab) shoot(file string, whole bool) {
-	p.t.Helper()
-	var r struct{ Data string }
-	b := p.do("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole})
-	if err := json.Unmarshal(b, &r); err != nil {
-		p.t.Fatal(err)
-	}
-	png, err := base64.StdEncoding.DecodeString(r.Data)
-	if err == nil {
-		err = os.WriteFile(file, png, 0o600)
-	}
-	if err != nil {
-		p.t.Fatal(err)
 	}
 }
 

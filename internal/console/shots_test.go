@@ -3,6 +3,8 @@
 package console
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -79,5 +81,29 @@ func shootRunning(t *testing.T, dir, link string) {
 			p.wait(`window.before === undefined && document.readyState === "complete"`)
 		}
 		p.shoot(filepath.Join(dir, page.name+".png"), page.name != "queue")
+	}
+}
+
+// dark sets what the page is told of the system's colours.
+func (p *tab) dark(on bool) {
+	p.t.Helper()
+	v := map[bool]string{true: "dark", false: "light"}[on]
+	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{{"name": "prefers-color-scheme", "value": v}}})
+}
+
+// shoot writes a picture of the page, whole or of the first screen.
+func (p *tab) shoot(file string, whole bool) {
+	p.t.Helper()
+	var r struct{ Data string }
+	b := p.do("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole})
+	if err := json.Unmarshal(b, &r); err != nil {
+		p.t.Fatal(err)
+	}
+	png, err := base64.StdEncoding.DecodeString(r.Data)
+	if err == nil {
+		err = os.WriteFile(file, png, 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
 	}
 }
