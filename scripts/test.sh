@@ -35,8 +35,7 @@ if [ -n "${CORDON_SHARED:-}" ] && [ ! -d "$CORDON_SHARED" ]; then
   exit 2
 fi
 
-# unit shows what passed, failed and was skipped; the whole output is kept when it
-# failed.
+# unit shows what passed, what failed with its words, and names what was skipped.
 unit() {
   local log rc
   log=$(mktemp)
@@ -44,7 +43,7 @@ unit() {
   rc=$?
   grep -E '^(ok|FAIL|---? FAIL|panic:|WARNING: DATA RACE)|no test files' "$log" | grep -v 'no test files'
   while read -r line; do left+=("$line"); done < <(grep -A1 -E '^ *--- SKIP' "$log" | sed -nE 's/^ *--- SKIP: ([^ ]+).*/test \1/p' | sort -u)
-  [ $rc -eq 0 ] || { echo "the whole output:"; tail -400 "$log"; }
+  [ $rc -eq 0 ] || { echo "what failed:"; grep -A 15 -E '^ *--- FAIL|^panic:|WARNING: DATA RACE|\[build failed\]' "$log" | head -400; }
   rm -f "$log"
   return $rc
 }
