@@ -26,6 +26,9 @@ const (
 	BucketIdentityProtection Bucket = "identityProtection" // 1 request a second and tenant, all apps together
 	BucketDirectoryWrite     Bucket = "directoryWrite"     // 3,000 writes in 150 s, app and tenant
 	BucketDirectoryRead      Bucket = "directoryRead"      // resource units, app and tenant
+	BucketReports            Bucket = "reports"            // 5 requests in 10 s, app and tenant: authentication methods, sign-ins
+	BucketMailbox            Bucket = "mailbox"            // 10,000 requests in 10 min, app and mailbox
+	BucketSecurity           Bucket = "security"           // 150 requests in 1 min, app and tenant
 )
 
 // Effect classes what an action does to the person or workload behind the account.
@@ -81,8 +84,22 @@ type Param struct {
 	Type     string // JSON Schema type: string, integer, boolean
 	Required bool
 	Default  any
+	Fill     Fill // what the planner gives when the playbook does not; "" is nothing
 	Text     string
 }
+
+// Fill says what of an identity's open signals becomes a parameter that the
+// playbook leaves out, so that the plan, and with it the consent, names the exact
+// target. Where the signals say nothing of the kind, a required parameter holds
+// the step.
+type Fill string
+
+// The ways of filling.
+const (
+	FillKeyIDs     Fill = "keyIds"     // ids of the suspect credentials that the signals name, sorted, comma-separated
+	FillRequestIDs Fill = "requestIds" // ids of the sign-ins that the signals name, sorted, comma-separated
+	FillSince      Fill = "since"      // when the earliest of them happened, RFC 3339 in UTC
+)
 
 // A Request asks an implementation to look at, do or read back one target.
 type Request struct {
@@ -138,6 +155,9 @@ type Outcome struct {
 	After     time.Duration // Later only; 0: the directory did not say
 	Throttled bool          // Later only: a published limit was hit
 	Pressure  float64       // how much of its limit the directory says is used, 1 is all; 0: it did not say
+	// Sealed is the ciphertext of a secret that the directory itself made for a
+	// recipient and told once, in this answer (law 4). It is stored with the outcome.
+	Sealed []byte
 }
 
 // A Reading is what a read-back saw.

@@ -40,6 +40,9 @@ func quotas() map[action.Bucket]quota {
 		action.BucketDirectoryWrite:     {3000, 150 * time.Second, true, 1},
 		// Resource units of the smallest tenant class; a read costs one or two.
 		action.BucketDirectoryRead: {1750, 10 * time.Second, false, 1},
+		action.BucketReports:       {5, 10 * time.Second, false, 0.95},
+		action.BucketMailbox:       {10000, 10 * time.Minute, false, 1}, // of each mailbox; here of all
+		action.BucketSecurity:      {150, time.Minute, false, 0.95},
 	}
 }
 

@@ -167,6 +167,9 @@ func (s *session) outcome(tx Tx, spec action.Spec, sent action.Action, o action.
 		if a, err = a.Move(action.AcceptedState, "", now); err == nil {
 			a.Deadline = now.Add(a.Deadline.Sub(a.IntentAt))
 			a.NextAt = now.Add(s.firstRead(spec))
+			if len(o.Sealed) > 0 {
+				a.Sealed = o.Sealed
+			}
 		}
 	case action.Refused:
 		if a, err = a.Move(action.Failed, o.Reason, now); err == nil {

@@ -17,6 +17,9 @@ var limits = map[action.Bucket]string{
 	action.BucketIdentityProtection: "identity protection: 1 request a second for the whole tenant, all applications together",
 	action.BucketDirectoryWrite:     "directory writes: 3,000 in 150 s for an application in a tenant",
 	action.BucketDirectoryRead:      "directory reads, in resource units",
+	action.BucketReports:            "reports: 5 requests in 10 s for an application in a tenant",
+	action.BucketMailbox:            "mailboxes: 10,000 requests in 10 min for an application and mailbox",
+	action.BucketSecurity:           "security: 150 requests in a minute for an application in a tenant",
 }
 
 // effects says what each class of effect is.
@@ -25,6 +28,13 @@ var effects = map[action.Effect]string{
 	action.EffectRestrict:   "takes access away",
 	action.EffectCredential: "takes a credential away",
 	action.EffectRelease:    "gives access back; needs an approval unless the playbook says otherwise",
+}
+
+// fills says what the planner takes from the signals.
+var fills = map[action.Fill]string{
+	action.FillKeyIDs:     "the credentials they name",
+	action.FillRequestIDs: "the sign-ins they name",
+	action.FillSince:      "when the earliest of them happened",
 }
 
 var directories = map[identity.Provider]string{
@@ -157,6 +167,9 @@ func input(p action.Param) string {
 	}
 	if p.Default != nil {
 		text += fmt.Sprintf(", default `%v`", p.Default)
+	}
+	if p.Fill != "" {
+		text += ", else from the open signals: " + fills[p.Fill]
 	}
 	return text + ")"
 }

@@ -116,7 +116,7 @@ func (r *reader) with(s *StepRule) map[string]any {
 	for _, name := range names {
 		v, p := given[name], known[name]
 		switch {
-		case v == nil && p.Required && p.Default == nil:
+		case v == nil && p.Required && p.Default == nil && p.Fill == "":
 			r.add(cmp.Or(n, s.fields["uses"]), "%s: the input %q is missing: %s", where, name, p.Text)
 		case v != nil:
 			if value, ok := r.value(v, p, where); ok {

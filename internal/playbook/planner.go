@@ -170,7 +170,9 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 	case a.Key() == "":
 		return "the account's own id in " + directoryName(p) + " is not known"
 	case forPeople(spec.Name) && (i.Kind == identity.KindWorkload || a.Kind == identity.KindWorkload):
-		return "no action for workloads yet"
+		return "an action for people, and this is a workload"
+	case forWorkloads(spec.Name) && i.Kind != identity.KindWorkload && a.Kind != identity.KindWorkload:
+		return "an action for workloads, and this is none"
 	case forPeople(spec.Name) && (i.Kind == identity.KindAgent || a.Kind == identity.KindAgent):
 		return "no action for agents yet"
 	case forPeople(spec.Name) && (i.Kind == identity.KindComputer || a.Kind == identity.KindComputer):
@@ -186,6 +188,9 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 // forPeople reports whether the action's name says that it is done to a user
 // account.
 func forPeople(n action.Name) bool { return strings.Contains(string(n), ".user.") }
+
+// forWorkloads reports whether it says that it is done to a workload.
+func forWorkloads(n action.Name) bool { return strings.Contains(string(n), ".workload.") }
 
 func deleted(a identity.Account) bool { return a.Facts.Found != nil && !*a.Facts.Found }
 
@@ -224,8 +229,12 @@ func (l *Library) describe(out *Step, spec action.Spec, in Input) {
 	for _, p := range spec.Params {
 		if v, ok := out.Params[p.Name]; ok {
 			params[p.Name] = v
+		} else if v := filled(p.Fill, in.Signals); v != "" {
+			params[p.Name] = v
 		} else if p.Default != nil {
 			params[p.Name] = p.Default
+		} else if p.Required {
+			out.Held = cmp.Or(out.Held, fmt.Sprintf("no open signal says its %s: %s", p.Name, p.Text))
 		}
 	}
 	if out.Params = params; len(params) == 0 {

@@ -82,7 +82,7 @@ func schemaActions(cat *action.Catalogue) (names []string, inputs []any) {
 				prop["default"] = p.Default
 			}
 			properties[p.Name] = prop
-			if p.Required && p.Default == nil {
+			if p.Required && p.Default == nil && p.Fill == "" {
 				required = append(required, p.Name)
 			}
 		}
