@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -26,6 +27,8 @@ type Page struct {
 	Signals  []signal.Signal
 	Accounts []signal.AccountRisk
 	Facts    []AccountFacts
+	// Records are what is kept without an opinion; see package record.
+	Records []record.Record
 	// Directory is set when the page completes a reading of the tenant's roles.
 	Directory *DirectoryFacts
 	Rejects   []Reject // records that could not be read, kept whole with the reason

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -77,6 +78,9 @@ func (b *batch) take(stream connector.Name, page connector.Page, facts []connect
 			return fmt.Errorf("store the risk of account %s: %w", r.Subject.Name(), err)
 		}
 	}
+	if err := b.records(stream, page.Records); err != nil {
+		return err
+	}
 	for _, id := range b.order {
 		if err := b.follow(id, b.touched[id]); err != nil {
 			return fmt.Errorf("identity %s: %w", id, err)
@@ -88,6 +92,40 @@ func (b *batch) take(stream connector.Name, page connector.Page, facts []connect
 func (b *batch) reject(stream connector.Name, r connector.Reject) error {
 	b.res.Rejected++
 	return b.tx.PutReject(b.tenant, stream, r, b.now)
+}
+
+// records stores what is kept without an opinion. Nothing follows from it.
+func (b *batch) records(stream connector.Name, list []record.Record) error {
+	good := make([]record.Record, 0, len(list))
+	for _, r := range list {
+		b.res.Read++
+		reason := r.Problem()
+		if r.Tenant != b.tenant {
+			reason = fmt.Sprintf("belongs to the tenant %q", r.Tenant)
+		}
+		if reason == "" {
+			good = append(good, r)
+			continue
+		}
+		raw := []byte(r.Raw)
+		if len(raw) == 0 {
+			var err error
+			if raw, err = json.Marshal(r); err != nil {
+				return fmt.Errorf("keep what was rejected: %w", err)
+			}
+		}
+		if err := b.reject(stream, connector.Reject{Source: signal.Source(r.Source), Place: "record " + r.ExternalID, Reason: reason, Raw: raw}); err != nil {
+			return err
+		}
+	}
+	if len(good) == 0 {
+		return nil
+	}
+	puts, err := b.tx.PutRecords(good, b.now)
+	for _, p := range puts {
+		b.res.count(p)
+	}
+	return err
 }
 
 // resolve finds or makes the identity of ref and stores what ref taught. ok is

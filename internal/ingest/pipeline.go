@@ -23,6 +23,7 @@ const (
 	silence       = 3
 	atFirst       = 10   // records in the first transaction of a page
 	atOnce        = 20   // records in one transaction at most; see Take
+	recordsAtOnce = 100  // records (of package record) in one transaction: each is little work
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
 )
@@ -57,7 +58,7 @@ type Pipeline struct {
 
 // A Result counts what one or more pages brought.
 type Result struct {
-	Read      int `json:"read"` // signals, account risks and rejects
+	Read      int `json:"read"` // signals, account risks, records and rejects
 	New       int `json:"new"`
 	Updated   int `json:"updated"`
 	Duplicate int `json:"duplicate"`
@@ -170,7 +171,12 @@ func split(page connector.Page, room int) (part, rest connector.Page, more bool)
 	part.Facts, rest.Facts = cut(page.Facts, &room)
 	part.Signals, rest.Signals = cut(page.Signals, &room)
 	part.Accounts, rest.Accounts = cut(page.Accounts, &room)
-	return part, rest, len(rest.Rejects)+len(rest.Facts)+len(rest.Signals)+len(rest.Accounts) > 0
+	rest.Records = page.Records
+	if part.Records = nil; room > 0 { // nothing of more weight is left
+		bulk := recordsAtOnce
+		part.Records, rest.Records = cut(page.Records, &bulk)
+	}
+	return part, rest, len(rest.Rejects)+len(rest.Facts)+len(rest.Signals)+len(rest.Accounts)+len(rest.Records) > 0
 }
 
 func cut[T any](list []T, room *int) (first, rest []T) {

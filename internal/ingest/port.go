@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -47,6 +48,10 @@ type Tx interface {
 	// newest by Signal.Newer; all versions are kept.
 	PutSignal(s signal.Signal, owner identity.ID) (Put, error)
 	PutAccountRisk(r signal.AccountRisk, owner identity.ID) (Put, error)
+	// PutRecords stores records that have no Problem and returns what it did with
+	// each, in their order. The newest version by Record.Newer is kept, the others
+	// are not: records are many.
+	PutRecords(list []record.Record, at time.Time) ([]Put, error)
 	PutReject(t identity.Tenant, n connector.Name, r connector.Reject, at time.Time) error
 	PutCursor(t identity.Tenant, n connector.Name, c connector.Cursor, at time.Time) error
 

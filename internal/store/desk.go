@@ -190,7 +190,8 @@ func page[T any](ctx context.Context, db *DB, l *listing, p desk.Page, column st
 		return nil
 	}, q, args...)
 	if err != nil {
-		return out, fmt.Errorf("list %s: %w", l.table, err)
+		name, _, _ := strings.Cut(l.table, " ")
+		return out, fmt.Errorf("list %s: %w", name, err)
 	}
 	return out, nil
 }

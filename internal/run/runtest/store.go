@@ -22,6 +22,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -72,6 +73,7 @@ type state struct {
 	owners      map[ownedKey]identity.ID
 	signals     map[signal.Key]signalRow
 	risks       map[ownedKey]riskRow
+	records     map[record.Key]record.Record
 	assessments map[id]risk.Assessment
 	directories map[identity.Tenant]connector.DirectoryFacts
 	cursors     map[id]connector.Cursor
@@ -88,6 +90,7 @@ func (s state) clone() state {
 	s.changed, s.runs, s.actions, s.approvals = clone(s.changed), clone(s.runs), clone(s.actions), clone(s.approvals)
 	s.cases, s.identities, s.owners, s.signals = clone(s.cases), clone(s.identities), clone(s.owners), clone(s.signals)
 	s.risks, s.assessments, s.directories, s.cursors = clone(s.risks), clone(s.assessments), clone(s.directories), clone(s.cursors)
+	s.records = clone(s.records)
 	s.rejects, s.trail = slices.Clip(s.rejects), slices.Clip(s.trail)
 	return s
 }

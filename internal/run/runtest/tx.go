@@ -16,6 +16,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -300,6 +301,35 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 		return ingest.PutUpdated, nil
 	}
 	return ingest.PutOlder, nil
+}
+
+// PutRecords is ingest.Tx's.
+func (tx *Tx) PutRecords(list []record.Record, _ time.Time) ([]ingest.Put, error) {
+	puts := make([]ingest.Put, len(list))
+	for n, r := range list {
+		if p := r.Problem(); p != "" {
+			return nil, fault.Errorf(fault.Invalid, "record %s %s: %s", r.Source, r.ExternalID, p)
+		}
+		r, err := row(r)
+		if err != nil {
+			return nil, err
+		}
+		old, ok := tx.state.records[r.Key()]
+		switch {
+		case !ok:
+			puts[n] = ingest.PutNew
+		case reflect.DeepEqual(old, r):
+			puts[n] = ingest.PutDuplicate
+			continue
+		case !r.Newer(old):
+			puts[n] = ingest.PutOlder
+			continue
+		default:
+			puts[n] = ingest.PutUpdated
+		}
+		tx.state.records[r.Key()] = r
+	}
+	return puts, nil
 }
 
 // PutReject is ingest.Tx's.

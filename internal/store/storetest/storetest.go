@@ -23,6 +23,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -34,13 +35,14 @@ type Ports struct {
 	Dispatch dispatch.Store
 	Desk     desk.Store
 	Audit    audit.Store
+	Records  record.Reader
 }
 
 // Run holds a store to all its ports. open returns an empty store that lives
 // until its test ends.
 func Run(t *testing.T, open func(t *testing.T) Ports) {
 	for name, suite := range map[string]func(*testing.T, func(*testing.T) Ports){
-		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals,
+		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals, "Records": records,
 		"Identities": identities, "Cases": cases, "Dispatch": dispatches, "Races": races,
 	} {
 		t.Run(name, func(t *testing.T) {

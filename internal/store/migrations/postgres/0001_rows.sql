@@ -92,6 +92,38 @@ CREATE TABLE account_risk_versions (
 	FOREIGN KEY (tenant, account) REFERENCES account_risks (tenant, account) DEFERRABLE INITIALLY DEFERRED
 );
 
+-- What sources tell in bulk: sign-ins, audits, logons, and things with a state.
+CREATE TABLE records (
+	tenant      text COLLATE "C" NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	external_id text COLLATE "C" NOT NULL,
+	type        text COLLATE "C" NOT NULL,
+	state       text COLLATE "C" NOT NULL, -- empty for what merely happened
+	at          bigint NOT NULL,
+	ip          text COLLATE "C" NOT NULL,
+	session     text COLLATE "C" NOT NULL,
+	accounts    text COLLATE "C" NOT NULL, -- its rows in record_accounts, one a line
+	seen_at     bigint NOT NULL, -- when it came; with a state, when it was last told
+	digest      bytea NOT NULL,
+	doc         text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant, source, external_id)
+);
+CREATE INDEX records_at ON records (tenant, at);
+CREATE INDEX records_ip ON records (tenant, ip, at) WHERE ip <> '';
+CREATE INDEX records_session ON records (tenant, session, at) WHERE session <> '';
+CREATE INDEX records_state ON records (tenant, source, state, at) WHERE state <> '';
+CREATE INDEX records_seen ON records (seen_at);
+
+-- Whom a record names: "kind:value" of a strong identifier, else a weak name.
+CREATE TABLE record_accounts (
+	tenant      text COLLATE "C" NOT NULL,
+	account     text COLLATE "C" NOT NULL,
+	at          bigint NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	external_id text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant, account, at, source, external_id)
+);
+
 -- Records that could not be read, once each however often they come.
 CREATE TABLE rejects (
 	tenant    text COLLATE "C" NOT NULL,

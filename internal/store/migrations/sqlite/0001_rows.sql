@@ -91,6 +91,38 @@ CREATE TABLE account_risk_versions (
 	FOREIGN KEY (tenant, account) REFERENCES account_risks (tenant, account) DEFERRABLE INITIALLY DEFERRED
 ) STRICT;
 
+-- What sources tell in bulk: sign-ins, audits, logons, and things with a state.
+CREATE TABLE records (
+	tenant      TEXT NOT NULL,
+	source      TEXT NOT NULL,
+	external_id TEXT NOT NULL,
+	type        TEXT NOT NULL,
+	state       TEXT NOT NULL, -- empty for what merely happened
+	at          INTEGER NOT NULL,
+	ip          TEXT NOT NULL,
+	session     TEXT NOT NULL,
+	accounts    TEXT NOT NULL, -- its rows in record_accounts, one a line
+	seen_at     INTEGER NOT NULL, -- when it came; with a state, when it was last told
+	digest      BLOB NOT NULL,
+	doc         TEXT NOT NULL,
+	PRIMARY KEY (tenant, source, external_id)
+) STRICT;
+CREATE INDEX records_at ON records (tenant, at);
+CREATE INDEX records_ip ON records (tenant, ip, at) WHERE ip <> '';
+CREATE INDEX records_session ON records (tenant, session, at) WHERE session <> '';
+CREATE INDEX records_state ON records (tenant, source, state, at) WHERE state <> '';
+CREATE INDEX records_seen ON records (seen_at);
+
+-- Whom a record names: "kind:value" of a strong identifier, else a weak name.
+CREATE TABLE record_accounts (
+	tenant      TEXT NOT NULL,
+	account     TEXT NOT NULL,
+	at          INTEGER NOT NULL,
+	source      TEXT NOT NULL,
+	external_id TEXT NOT NULL,
+	PRIMARY KEY (tenant, account, at, source, external_id)
+) STRICT, WITHOUT ROWID;
+
 -- Records that could not be read, once each however often they come.
 CREATE TABLE rejects (
 	tenant    TEXT NOT NULL,
