@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -15,12 +16,17 @@ import (
 
 // A Config says which domain to talk to, through whom, and as whom.
 type Config struct {
-	Domain   string   `yaml:"domain"`   // DNS name of the domain
-	DCs      []string `yaml:"dcs"`      // domain controllers as HOST or HOST:PORT, in order of preference; HOST is the name in the certificate
-	BaseDN   string   `yaml:"base_dn"`  // of the domain; made from its DNS name when empty
-	Bind     Bind     `yaml:"bind"`     // the account that Cordon uses there
-	CAFile   string   `yaml:"ca_file"`  // PEM certificates to trust instead of the system's
-	StartTLS bool     `yaml:"starttls"` // StartTLS on port 389 in place of LDAPS on 636
+	Domain string `yaml:"domain"` // DNS name of the domain
+	// DCs are domain controllers as HOST or HOST:PORT, in order of preference; HOST is
+	// the name in the certificate. None: the domain's DNS is asked (SRV records).
+	DCs []string `yaml:"dcs"`
+	// Addresses says where a controller is, by name, for a machine that does not
+	// resolve the domain's names: the name is still what the certificate must prove.
+	Addresses map[string]string `yaml:"addresses"`
+	BaseDN    string            `yaml:"base_dn"`  // of the domain; made from its DNS name when empty
+	Bind      Bind              `yaml:"bind"`     // the account that Cordon uses there
+	CAFile    string            `yaml:"ca_file"`  // PEM certificates to trust instead of the system's
+	StartTLS  bool              `yaml:"starttls"` // StartTLS on port 389 in place of LDAPS on 636
 }
 
 // Bind is how Cordon signs in. Exactly one of DN and UPN is given. The password is
@@ -30,6 +36,7 @@ type Bind struct {
 	UPN      string     `yaml:"upn"`
 	Password secret.Ref `yaml:"password"`
 	Kerberos bool       `yaml:"kerberos"` // SASL GSSAPI in place of a simple bind; takes upn
+	Keytab   string     `yaml:"keytab"`   // file with the account's keys, for Kerberos in place of a password; read for each connection too
 	KDCs     []string   `yaml:"kdcs"`     // for Kerberos, as HOST or HOST:PORT; the dcs
 }
 
@@ -46,9 +53,6 @@ func (c Config) Check() error {
 	case !isName(c.Domain) || !strings.Contains(c.Domain, "."):
 		bad("domain", "%q is not the DNS name of a domain", clean(c.Domain, 100))
 	}
-	if len(c.DCs) == 0 {
-		bad("dcs", "missing: at least one domain controller, by the name in its certificate")
-	}
 	seen := map[string]bool{}
 	for _, dc := range c.DCs {
 		name, err := hostName(dc)
@@ -59,6 +63,14 @@ func (c Config) Check() error {
 			bad("dcs", "%s is listed twice", name)
 		}
 		seen[name] = true
+	}
+	for _, dc := range slices.Sorted(maps.Keys(c.Addresses)) {
+		if !isName(dc) || net.ParseIP(dc) != nil {
+			bad("addresses", "%q is not the name of a controller", clean(dc, 100))
+		}
+		if net.ParseIP(c.Addresses[dc]) == nil {
+			bad("addresses", "%q is not an address", clean(c.Addresses[dc], 100))
+		}
 	}
 	if c.BaseDN != "" {
 		if _, err := ldap.ParseDN(c.BaseDN); err != nil {
@@ -88,9 +100,15 @@ func (b Bind) check() []error {
 			bad("dn", "%q is not a distinguished name", clean(b.DN, 100))
 		}
 	}
-	if b.Password == "" {
+	switch {
+	case b.Keytab != "" && b.Password != "":
+		bad("keytab", "keytab and password are given: only one can be used")
+	case b.Keytab != "" && !b.Kerberos:
+		bad("keytab", "a keytab is for Kerberos: set kerberos: true")
+	}
+	if b.Password == "" && b.Keytab == "" {
 		bad("password", "missing: a reference to the account's password, env:NAME or file:PATH")
-	} else if err := b.Password.Check(); err != nil {
+	} else if err := b.Password.Check(); b.Password != "" && err != nil {
 		bad("password", "%w", err)
 	}
 	for _, k := range b.KDCs {

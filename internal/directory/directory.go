@@ -31,6 +31,8 @@ type Options struct {
 	Timeout time.Duration                                                        // of one request, connecting included; 8 s
 	Refresh time.Duration                                                        // how long the list of controllers is believed; 5 min
 	Pool    int                                                                  // connections to one controller; 8
+	// LookupSRV asks DNS for the domain's controllers; a net.Resolver's.
+	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 }
 
 const (
@@ -87,6 +89,12 @@ func New(c Config, o Options) (*Client, error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext
 	}
+	if len(c.Addresses) > 0 {
+		o.Dial = at(c.Addresses, o.Dial)
+	}
+	if o.LookupSRV == nil {
+		o.LookupSRV = net.DefaultResolver.LookupSRV
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = 8 * time.Second
 	}
@@ -114,6 +122,20 @@ func New(c Config, o Options) (*Client, error) {
 		d.host(dc)
 	}
 	return d, nil
+}
+
+// at dials controllers where the configuration says they are.
+func at(addresses map[string]string, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	known := map[string]string{}
+	for name, ip := range addresses {
+		known[strings.ToLower(name)] = ip
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if host, port, err := net.SplitHostPort(address); err == nil && known[strings.ToLower(host)] != "" {
+			address = net.JoinHostPort(known[strings.ToLower(host)], port)
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // Domain returns the DNS name of the domain.

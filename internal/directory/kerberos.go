@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -11,6 +12,7 @@ import (
 	krb "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
+	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/krberror"
 	"github.com/jcmturner/gokrb5/v8/messages"
 
@@ -20,13 +22,20 @@ import (
 // kerberos signs in with SASL GSSAPI. Integrity and privacy are TLS's; the
 // library offers no channel binding, so a controller that demands it refuses.
 func (c *Client) kerberos(l *ldap.Conn, h *host, password string) error {
-	conf, err := config.NewFromString(c.krb5())
+	conf, err := config.NewFromString(c.krb5(h))
 	if err != nil {
 		return &Error{DC: h.name, What: "bind", Kind: fault.Invalid, Err: fmt.Errorf("kerberos: %w", err)}
 	}
 	user, realm, _ := strings.Cut(c.cfg.Bind.UPN, "@")
 	// Active Directory's KDC does not know FAST as the library speaks it.
 	k := krb.NewWithPassword(user, strings.ToUpper(realm), password, conf, krb.DisablePAFXFAST(true))
+	if file := c.cfg.Bind.Keytab; file != "" {
+		keys, err := keytab.Load(file)
+		if err != nil {
+			return &Error{DC: h.name, What: "bind", Kind: fault.Invalid, Err: fmt.Errorf("keytab %s: %w", file, err)}
+		}
+		k = krb.NewWithKeytab(user, strings.ToUpper(realm), keys, conf, krb.DisablePAFXFAST(true))
+	}
 	defer k.Destroy()
 	if err := k.Login(); err != nil {
 		return c.kerberosError(h, err)
@@ -61,12 +70,24 @@ func (c *Client) kerberosError(h *host, err error) *Error {
 
 // krb5 is the library's configuration: this realm, these KDCs, over TCP, and
 // nobody asked by DNS.
-func (c *Client) krb5() string {
+func (c *Client) krb5(h *host) string {
 	kdcs := c.cfg.Bind.KDCs
 	if len(kdcs) == 0 {
+		kdcs = []string{h.name} // every controller is one
 		for _, dc := range c.cfg.DCs {
-			name, _ := hostName(dc) // checked by Check
-			kdcs = append(kdcs, name)
+			if name, err := hostName(dc); err == nil && name != h.name {
+				kdcs = append(kdcs, name)
+			}
+		}
+	}
+	kdcs = slices.Clone(kdcs)
+	for n, k := range kdcs {
+		for name, ip := range c.cfg.Addresses {
+			if host, port, err := net.SplitHostPort(k); err == nil && strings.EqualFold(host, name) {
+				kdcs[n] = net.JoinHostPort(ip, port)
+			} else if err != nil && strings.EqualFold(k, name) {
+				kdcs[n] = net.JoinHostPort(ip, "88")
+			}
 		}
 	}
 	_, realm, _ := strings.Cut(c.cfg.Bind.UPN, "@")

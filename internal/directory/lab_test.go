@@ -5,11 +5,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+	"github.com/jcmturner/gokrb5/v8/keytab"
 
 	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -366,5 +370,63 @@ func TestFailOver(t *testing.T) {
 	slow := client2(t, c, directory.Options{Dial: silent, Timeout: 200 * time.Millisecond})
 	if _, err := slow.Self(t.Context()); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a silent controller: %v", err)
+	}
+}
+
+func TestControllersFromDNS(t *testing.T) {
+	t.Parallel()
+	d := lab.Domain(t)
+	dns := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(d.Controllers[0].Addr, "53"))
+	}}
+	c := config(t, d, d.Containment)
+	c.DCs = nil
+	// The directory's own DNS names the controllers, and the configuration says where
+	// they are, as on a machine outside the domain.
+	c.Addresses = map[string]string{strings.ToUpper(d.Controllers[0].Host): d.Controllers[0].Addr}
+	cl, err := directory.New(c, directory.Options{LookupSRV: dns.LookupSRV})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	list, err := cl.Controllers(t.Context())
+	if err != nil || len(list) != 1 || list[0].Host != d.Controllers[0].Host || !list[0].PDC {
+		t.Errorf("controllers by DNS: %+v, %v", list, err)
+	}
+	c.Domain, c.BaseDN = "nowhere."+d.Name, d.BaseDN
+	none, err := directory.New(c, directory.Options{LookupSRV: dns.LookupSRV})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	if _, err := none.Controllers(t.Context()); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "SRV record") {
+		t.Errorf("a domain without records: %v", err)
+	}
+}
+
+func TestSignInWithKeytab(t *testing.T) {
+	t.Parallel()
+	d := lab.Domain(t)
+	c := config(t, d, d.Containment)
+	c.Bind.Kerberos, c.Bind.KDCs, c.Bind.Password = true, []string{d.Controllers[0].Addr}, ""
+	c.Bind.Keytab = filepath.Join(t.TempDir(), "svc.keytab")
+	if _, err := client(t, c, &addc.Wire{Domain: d}).Self(t.Context()); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.Bind.Keytab) {
+		t.Errorf("a keytab that is missing: %v", err)
+	}
+	keys := keytab.New()
+	user, _, _ := strings.Cut(d.Containment.UPN, "@")
+	if err := keys.AddEntry(user, d.Realm, d.Containment.Password, time.Now(), 1, etypeID.AES256_CTS_HMAC_SHA1_96); err != nil {
+		t.Fatal(err)
+	}
+	b, err := keys.Marshal()
+	if err == nil {
+		err = os.WriteFile(c.Bind.Keytab, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := client(t, c, &addc.Wire{Domain: d}).Self(t.Context())
+	if err != nil || self.SID != d.Containment.SID {
+		t.Errorf("with a keytab: signed in as %s, %v", self.SID, err)
 	}
 }

@@ -125,9 +125,12 @@ func startTLS(conn net.Conn) error {
 
 // bind signs in. After a refusal nobody tries again for a while.
 func (c *Client) bind(ctx context.Context, h *host, s *session) error {
-	password, err := c.cfg.Bind.Password.Read()
-	if err != nil {
-		return fmt.Errorf("sign in to %s: %w", c.cfg.Domain, err)
+	var password string
+	var err error
+	if c.cfg.Bind.Keytab == "" {
+		if password, err = c.cfg.Bind.Password.Read(); err != nil {
+			return fmt.Errorf("sign in to %s: %w", c.cfg.Domain, err)
+		}
 	}
 	err = c.do(ctx, h, s, "bind", false, func(l *ldap.Conn) error {
 		if c.cfg.Bind.Kerberos {

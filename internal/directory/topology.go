@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -49,9 +50,12 @@ func (c *Client) learn(ctx context.Context) (topology, error) {
 	if !known.at.IsZero() && now.Sub(known.at) < c.o.Refresh {
 		return known, nil
 	}
-	var hosts []*host
-	for _, dc := range c.cfg.DCs {
-		hosts = append(hosts, c.host(dc))
+	hosts, err := c.seeds(ctx)
+	if err != nil {
+		if !known.at.IsZero() && now.Sub(known.at) < staleFor && ctx.Err() == nil {
+			return known, nil
+		}
+		return topology{}, err
 	}
 	var errs []error
 	for _, h := range c.order(hosts) {
@@ -76,6 +80,35 @@ func (c *Client) learn(ctx context.Context) (topology, error) {
 		return known, nil
 	}
 	return topology{}, errors.Join(errs...)
+}
+
+// seeds are the controllers to ask first: the configured ones, else those that DNS
+// names for the domain, the PDC emulator before all. Source: MS-ADTS 6.3.2.3.
+func (c *Client) seeds(ctx context.Context) ([]*host, error) {
+	names := c.cfg.DCs
+	if len(names) == 0 {
+		ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, errTimeout)
+		defer cancel()
+		var errs []error
+		for _, role := range []string{"pdc", "dc"} {
+			_, records, err := c.o.LookupSRV(ctx, "ldap", "tcp", role+"._msdcs."+c.cfg.Domain)
+			errs = append(errs, err)
+			for _, r := range records {
+				if name, err := hostName(r.Target); err == nil && !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+		if len(names) == 0 {
+			return nil, &Error{What: "look for controllers in DNS", Kind: fault.Unavailable,
+				Err: fmt.Errorf("no SRV record _ldap._tcp.dc._msdcs.%s (%w); name them in dcs", c.cfg.Domain, errors.Join(errs...))}
+		}
+	}
+	var hosts []*host
+	for _, dc := range names {
+		hosts = append(hosts, c.host(dc))
+	}
+	return hosts, nil
 }
 
 // survey reads which controllers there are: the NTDS settings below each server of
