@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
-	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/store"
@@ -216,26 +216,29 @@ func (a *App) openCases(ctx context.Context, t *tenant) {
 
 // feeds are those of the tenants this process reads: what another replica reads
 // is not silent here.
-func (a *App) feeds() []ingest.Feed {
-	var feeds []ingest.Feed
+func (a *App) feeds() []connector.Feed {
+	var feeds []connector.Feed
 	for _, t := range a.tenants {
 		if _, owner := t.dispatcher.Lease(); !owner {
 			continue
 		}
 		for _, s := range t.streams {
 			if s.every > 0 {
-				feeds = append(feeds, ingest.Feed{Tenant: t.key, Stream: s.source.Name(), Interval: s.every})
+				feeds = append(feeds, connector.Feed{Tenant: t.key, Stream: s.source.Name(), Interval: s.every})
 			}
 		}
+		feeds = append(feeds, t.expects...)
 	}
 	return feeds
 }
 
 func (a *App) watchFeeds(ctx context.Context) {
 	every(ctx, 10*time.Second, func() {
-		if err := a.pipeline.Watch(ctx, a.feeds()); err != nil && ctx.Err() == nil {
+		states, err := a.pipeline.Watch(ctx, a.feeds())
+		if err != nil && ctx.Err() == nil {
 			a.log.Error("feeds could not be watched; it is tried again", "err", err)
 		}
+		a.metrics.feeds(states)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -27,6 +28,8 @@ type metrics struct {
 	owner    *prometheus.GaugeVec
 	signals  *prometheus.CounterVec
 	polls    *prometheus.CounterVec
+	silent   *prometheus.GaugeVec
+	heard    *prometheus.GaugeVec
 }
 
 var _ dispatch.Meter = (*metrics)(nil)
@@ -44,7 +47,10 @@ func newMetrics() *metrics {
 		signals:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_signals_total", Help: "What reading brought, by stream and outcome."}, []string{"tenant", "stream", "outcome"}),
 		polls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cordon_polls_total", Help: "Readings of streams, by result."}, []string{"tenant", "stream", "result"}),
 	}
-	m.registry.MustRegister(m.decided, m.left, m.sent, m.took, m.settled, m.proof, m.owner, m.signals, m.polls,
+	feed := []string{"tenant", "stream"}
+	m.silent = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cordon_feed_silent", Help: "1 while a feed that should be heard is not."}, feed)
+	m.heard = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "cordon_feed_heard_timestamp_seconds", Help: "When a feed was last heard, in seconds since 1970."}, feed)
+	m.registry.MustRegister(m.decided, m.left, m.sent, m.took, m.settled, m.proof, m.owner, m.signals, m.polls, m.silent, m.heard,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -88,6 +94,22 @@ func (m *metrics) polled(t identity.Tenant, stream string, r ingest.Result) {
 	m.polls.WithLabelValues(string(t), stream, "ok").Inc()
 	for outcome, n := range map[string]int{"new": r.New, "updated": r.Updated, "duplicate": r.Duplicate, "older": r.Older, "rejected": r.Rejected} {
 		m.signals.WithLabelValues(string(t), stream, outcome).Add(float64(n))
+	}
+}
+
+// feeds shows how the feeds that this process watches fare.
+func (m *metrics) feeds(states []connector.FeedState) {
+	m.silent.Reset()
+	m.heard.Reset()
+	for _, s := range states {
+		silent := 0.0
+		if s.Silent {
+			silent = 1
+		}
+		m.silent.WithLabelValues(string(s.Tenant), string(s.Stream)).Set(silent)
+		if !s.Success.IsZero() {
+			m.heard.WithLabelValues(string(s.Tenant), string(s.Stream)).Set(float64(s.Success.Unix()))
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ type Page struct {
 	Records []record.Record
 	// Directory is set when the page completes a reading of the tenant's roles.
 	Directory *DirectoryFacts
-	Rejects   []Reject // records that could not be read, kept whole with the reason
+	Feeds     []FeedReport // how what stands behind the source fares; all of it, or none
+	Rejects   []Reject     // records that could not be read, kept whole with the reason
 	Next      Cursor
 }
 

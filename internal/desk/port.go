@@ -71,6 +71,9 @@ type Store interface {
 	// the most frequent first, then by source and type. Title and Detector are empty.
 	// It reads all signals.
 	Kinds(ctx context.Context, t identity.Tenant) ([]detection.Kind, error)
+	// Feeds returns how the feeds of the tenant, or of all, fare, sorted by tenant
+	// and stream.
+	Feeds(ctx context.Context, t identity.Tenant) ([]connector.FeedState, error)
 	// Count counts what waits, for the tenant or for all.
 	Count(ctx context.Context, t identity.Tenant) (Counts, error)
 	// Pulse returns a number that rises with every committed audit entry. It is

@@ -51,9 +51,10 @@ type Pipeline struct {
 
 	recent recent
 
-	mu      sync.Mutex
-	feeds   map[feedKey]*feed
-	history map[identity.Tenant][]identity.Ref // whose risk history is to be read, in turn; nil: since the start nobody looked
+	mu          sync.Mutex
+	heard       map[feedKey]*heard                 // what Watch is to write; nil: nothing
+	watchedFrom time.Time                          // when Watch first looked
+	history     map[identity.Tenant][]identity.Ref // whose risk history is to be read, in turn; nil: since the start nobody looked
 }
 
 // A Result counts what one or more pages brought.
@@ -166,7 +167,7 @@ func (p *Pipeline) takePart(ctx context.Context, t identity.Tenant, stream conne
 // split cuts off the first records of a page: rejects and facts first, as they
 // are taken. more reports whether rest holds any.
 func split(page connector.Page, room int) (part, rest connector.Page, more bool) {
-	part, rest = page, connector.Page{Next: page.Next}
+	part, rest = page, connector.Page{Next: page.Next} // what is not cut goes first
 	part.Rejects, rest.Rejects = cut(page.Rejects, &room)
 	part.Facts, rest.Facts = cut(page.Facts, &room)
 	part.Signals, rest.Signals = cut(page.Signals, &room)
@@ -205,6 +206,9 @@ func (p *Pipeline) take(ctx context.Context, t identity.Tenant, stream connector
 	}
 	if stream != "" {
 		p.wantHistory(t, risky)
+	}
+	if page.Feeds != nil {
+		p.note(t, stream, func(h *heard) { h.reports = page.Feeds })
 	}
 	if len(res.Runs) > 0 && p.Runs.Nudge != nil {
 		p.Runs.Nudge(t)

@@ -107,6 +107,12 @@ func (h *intake) runs() (rs []run.Run) {
 	return rs
 }
 
+// feeds are the states in the rows.
+func (h *intake) feeds() (list []connector.FeedState) {
+	h.view(func(tx *runtest.Tx) (err error) { list, err = tx.Feeds(tenant); return err })
+	return list
+}
+
 func (h *intake) count(k audit.Kind) (n int) {
 	for _, e := range h.db.Trail() {
 		if e.Kind == k {
@@ -327,7 +333,14 @@ func TestPollGoesOnWhereItStood(t *testing.T) {
 	if err == nil || res.New != 2 {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	if f := h.pipe.Feeds(); len(f) != 1 || !strings.Contains(f[0].Failure, "broke off") || !f[0].Success.IsZero() {
+	watch := func() {
+		t.Helper()
+		if _, err := h.pipe.Watch(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watch()
+	if f := h.feeds(); len(f) != 1 || !strings.Contains(f[0].Failure, "broke off") || !f[0].Success.IsZero() {
 		t.Errorf("feeds %+v", f)
 	}
 	s.err = nil
@@ -335,7 +348,8 @@ func TestPollGoesOnWhereItStood(t *testing.T) {
 	if res, err = h.pipe.Poll(t.Context(), tenant, s); err != nil || res.New != 1 || res.Duplicate != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
-	if f := h.pipe.Feeds(); f[0].Failure != "" || !f[0].Success.Equal(epoch) {
+	watch()
+	if f := h.feeds(); f[0].Failure != "" || !f[0].Success.Equal(epoch) {
 		t.Errorf("feeds %+v", f)
 	}
 }
@@ -364,11 +378,11 @@ func TestFailedPageIsTakenAgain(t *testing.T) {
 func TestSilenceIsASignal(t *testing.T) {
 	t.Parallel()
 	h := newIntake(t)
-	feeds := []ingest.Feed{{Tenant: tenant, Stream: "test.stream", Interval: time.Minute}, {Tenant: tenant, Stream: "test.other", Interval: time.Hour}}
+	feeds := []connector.Feed{{Tenant: tenant, Stream: "test.stream", Interval: time.Minute}, {Tenant: tenant, Stream: "test.other", Interval: time.Hour}}
 	s := source{name: "test.stream"}
 	watch := func() {
 		t.Helper()
-		if err := h.pipe.Watch(t.Context(), feeds); err != nil {
+		if _, err := h.pipe.Watch(t.Context(), feeds); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -381,7 +395,7 @@ func TestSilenceIsASignal(t *testing.T) {
 	h.clock.Add(time.Second)
 	boom := errors.New("disk full")
 	h.db.Fail = func() error { return boom }
-	if err := h.pipe.Watch(t.Context(), feeds); !errors.Is(err, boom) {
+	if _, err := h.pipe.Watch(t.Context(), feeds); !errors.Is(err, boom) {
 		t.Errorf("err %v", err)
 	}
 	h.db.Fail = nil
@@ -390,7 +404,7 @@ func TestSilenceIsASignal(t *testing.T) {
 	if n := h.count(audit.FeedSilent); n != 1 {
 		t.Fatalf("%d alarms", n)
 	}
-	if f := h.pipe.Feeds(); len(f) != 2 || f[1].Stream != "test.stream" || !f[1].Silent || f[0].Silent {
+	if f := h.feeds(); len(f) != 2 || f[1].Stream != "test.stream" || !f[1].Silent || f[0].Silent {
 		t.Errorf("feeds %+v", f)
 	}
 	if _, err := h.pipe.Poll(t.Context(), tenant, s); err != nil {
@@ -401,7 +415,7 @@ func TestSilenceIsASignal(t *testing.T) {
 	if n := h.count(audit.FeedBack); n != 1 {
 		t.Errorf("%d times back", n)
 	}
-	if f := h.pipe.Feeds(); f[1].Silent {
+	if f := h.feeds(); f[1].Silent {
 		t.Error("still silent")
 	}
 }

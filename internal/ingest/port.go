@@ -62,6 +62,12 @@ type Tx interface {
 	PutIdentity(i identity.Identity) (identity.Identity, error)
 	PutDirectory(t identity.Tenant, d connector.DirectoryFacts) error
 
+	// Feeds returns the states of the tenant's feeds, sorted by stream.
+	Feeds(t identity.Tenant) ([]connector.FeedState, error)
+	PutFeed(f connector.FeedState) error
+	// DropFeed forgets a feed; one that is not there is no error.
+	DropFeed(t identity.Tenant, n connector.Name) error
+
 	// OpenCase returns the identity's case without a verdict, and false when there
 	// is none.
 	OpenCase(t identity.Tenant, id identity.ID) (casefile.Case, bool, error)

@@ -85,3 +85,45 @@ func accountsWith(owners []identity.Identity, k identity.Key) []identity.Account
 	}
 	return out
 }
+
+const selectFeeds = `SELECT doc FROM feeds WHERE tenant = ? ORDER BY stream`
+
+// Feeds returns the states of the tenant's feeds, sorted by stream.
+func (tx *Tx) Feeds(t identity.Tenant) ([]connector.FeedState, error) {
+	return txDocs[connector.FeedState](tx, "feeds", selectFeeds, string(t))
+}
+
+// PutFeed stores how a feed fares.
+func (tx *Tx) PutFeed(f connector.FeedState) error {
+	what := fmt.Sprintf("feed %s", f.Stream)
+	if err := mustTenant(what, f.Tenant); err != nil {
+		return err
+	}
+	doc, err := encode(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	_, err = tx.exec(`INSERT INTO feeds (tenant, stream, silent, doc) VALUES (?, ?, ?, ?)
+		ON CONFLICT (tenant, stream) DO UPDATE SET silent = excluded.silent, doc = excluded.doc`,
+		string(f.Tenant), string(f.Stream), flag(f.Silent), doc)
+	return wrap(what, err)
+}
+
+// DropFeed forgets a feed; one that is not there is no error.
+func (tx *Tx) DropFeed(t identity.Tenant, n connector.Name) error {
+	_, err := tx.exec(`DELETE FROM feeds WHERE tenant = ? AND stream = ?`, string(t), string(n))
+	return wrap(fmt.Sprintf("feed %s", n), err)
+}
+
+// Feeds is desk.Store's.
+func (s deskStore) Feeds(ctx context.Context, t identity.Tenant) ([]connector.FeedState, error) {
+	q, args := `SELECT doc FROM feeds ORDER BY tenant, stream`, []any{}
+	if t != "" {
+		q, args = selectFeeds, []any{string(t)}
+	}
+	list, err := docsOf[connector.FeedState](ctx, s.db.reads(), q, args...)
+	if err != nil {
+		return nil, fmt.Errorf("feeds: %w", err)
+	}
+	return list, nil
+}

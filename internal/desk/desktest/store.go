@@ -168,6 +168,15 @@ func (s *Store) SeedDirectory(t identity.Tenant, d connector.DirectoryFacts) {
 	(&tx{tables: s.tables}).set("directory", string(t), t, "", d)
 }
 
+// SeedFeeds stores how feeds fare.
+func (s *Store) SeedFeeds(list ...connector.FeedState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range list {
+		(&tx{tables: s.tables}).set("feeds", string(f.Tenant)+"|"+string(f.Stream), f.Tenant, "", f)
+	}
+}
+
 // Entries returns the trail so far, oldest first.
 func (s *Store) Entries() []audit.Entry {
 	s.mu.Lock()

@@ -312,6 +312,15 @@ func (s *Store) Directory(_ context.Context, t identity.Tenant) (connector.Direc
 	return (&tx{tables: s.tables}).Directory(t)
 }
 
+// Feeds implements desk.Store.
+func (s *Store) Feeds(_ context.Context, t identity.Tenant) ([]connector.FeedState, error) {
+	list := read[connector.FeedState](s, "feeds", t)
+	slices.SortFunc(list, func(a, b connector.FeedState) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Stream, b.Stream))
+	})
+	return list, nil
+}
+
 // FindAccount implements desk.Store.
 func (s *Store) FindAccount(_ context.Context, t identity.Tenant, name string) ([]identity.Identity, error) {
 	s.mu.Lock()

@@ -74,6 +74,7 @@ type state struct {
 	signals     map[signal.Key]signalRow
 	risks       map[ownedKey]riskRow
 	records     map[record.Key]record.Record
+	feeds       map[id]connector.FeedState
 	assessments map[id]risk.Assessment
 	directories map[identity.Tenant]connector.DirectoryFacts
 	cursors     map[id]connector.Cursor
@@ -90,7 +91,7 @@ func (s state) clone() state {
 	s.changed, s.runs, s.actions, s.approvals = clone(s.changed), clone(s.runs), clone(s.actions), clone(s.approvals)
 	s.cases, s.identities, s.owners, s.signals = clone(s.cases), clone(s.identities), clone(s.owners), clone(s.signals)
 	s.risks, s.assessments, s.directories, s.cursors = clone(s.risks), clone(s.assessments), clone(s.directories), clone(s.cursors)
-	s.records = clone(s.records)
+	s.records, s.feeds = clone(s.records), clone(s.feeds)
 	s.rejects, s.trail = slices.Clip(s.rejects), slices.Clip(s.trail)
 	return s
 }

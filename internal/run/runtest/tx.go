@@ -332,6 +332,24 @@ func (tx *Tx) PutRecords(list []record.Record, _ time.Time) ([]ingest.Put, error
 	return puts, nil
 }
 
+// Feeds is ingest.Tx's.
+func (tx *Tx) Feeds(t identity.Tenant) ([]connector.FeedState, error) {
+	return sorted(tx.state.feeds, func(f connector.FeedState) bool { return f.Tenant == t })
+}
+
+// PutFeed is ingest.Tx's.
+func (tx *Tx) PutFeed(f connector.FeedState) error {
+	f, err := row(f)
+	tx.state.feeds[id{f.Tenant, string(f.Stream)}] = f
+	return err
+}
+
+// DropFeed is ingest.Tx's.
+func (tx *Tx) DropFeed(t identity.Tenant, n connector.Name) error {
+	delete(tx.state.feeds, id{t, string(n)})
+	return nil
+}
+
 // PutReject is ingest.Tx's.
 func (tx *Tx) PutReject(_ identity.Tenant, n connector.Name, r connector.Reject, _ time.Time) error {
 	r, err := row(r)

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -195,5 +196,51 @@ func anyBatches(t *testing.T, open func(*testing.T) Ports) {
 		for _, r := range got {
 			same(t, r.ExternalID, newest[r.ExternalID], r)
 		}
+	})
+}
+
+func feeds(t *testing.T, open func(*testing.T) Ports) {
+	t.Run("KeptAndDropped", func(t *testing.T) {
+		t.Parallel()
+		p := open(t)
+		a := connector.FeedState{Tenant: tenant, Stream: "a.stream", Interval: time.Minute, Since: start, Success: start, Silent: true, SilentAt: at(time.Hour), Failure: "cut"}
+		b := connector.FeedState{Tenant: tenant, Stream: "b.stream/one", Source: "b.stream", Since: start}
+		other := connector.FeedState{Tenant: elsewhere, Stream: "a.stream", Since: start}
+		put := func(list ...connector.FeedState) {
+			t.Helper()
+			update(t, p, func(tx ingest.Tx) error {
+				for _, f := range list {
+					if err := tx.PutFeed(f); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		put(b, other, a)
+		a.Silent, a.SilentAt = false, time.Time{}
+		put(a)
+		for tn, want := range map[identity.Tenant][]connector.FeedState{tenant: {a, b}, elsewhere: {other}, "": {a, b, other}} {
+			got, err := p.Desk.Feeds(t.Context(), tn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, fmt.Sprintf("feeds of %q", tn), want, got)
+		}
+		update(t, p, func(tx ingest.Tx) error {
+			got, err := tx.Feeds(tenant)
+			same(t, "inside a transaction", []connector.FeedState{a, b}, got)
+			for _, n := range []connector.Name{"b.stream/one", "never.was"} {
+				if err == nil {
+					err = tx.DropFeed(tenant, n)
+				}
+			}
+			return err
+		})
+		got, err := p.Desk.Feeds(t.Context(), tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "after one was dropped", []connector.FeedState{a}, got)
 	})
 }

@@ -145,6 +145,15 @@ CREATE TABLE cursors (
 	PRIMARY KEY (tenant, connector)
 );
 
+-- How each feed fares: what is expected, when it was heard, whether it is silent.
+CREATE TABLE feeds (
+	tenant text COLLATE "C" NOT NULL,
+	stream text COLLATE "C" NOT NULL,
+	silent bigint NOT NULL CHECK (silent IN (0, 1)),
+	doc    text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant, stream)
+);
+
 CREATE TABLE assessments (
 	tenant   text COLLATE "C" NOT NULL,
 	identity text COLLATE "C" NOT NULL,

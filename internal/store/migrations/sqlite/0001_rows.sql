@@ -144,6 +144,15 @@ CREATE TABLE cursors (
 	PRIMARY KEY (tenant, connector)
 ) STRICT, WITHOUT ROWID;
 
+-- How each feed fares: what is expected, when it was heard, whether it is silent.
+CREATE TABLE feeds (
+	tenant TEXT NOT NULL,
+	stream TEXT NOT NULL,
+	silent INTEGER NOT NULL CHECK (silent IN (0, 1)),
+	doc    TEXT NOT NULL,
+	PRIMARY KEY (tenant, stream)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE assessments (
 	tenant   TEXT NOT NULL,
 	identity TEXT NOT NULL,
