@@ -9,6 +9,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
@@ -20,9 +21,13 @@ type tenant struct {
 	key        identity.Tenant
 	label      string
 	graph      *graph.Client
+	domains    domains
 	lookup     connector.Lookup
 	dispatcher *dispatch.Dispatcher
 	streams    []stream
+	// expects are the feeds that nobody polls: what is pushed, with how often it is
+	// heard when all is well. Whoever receives them calls Pipeline.Heard.
+	expects []connector.Feed
 }
 
 func (t *tenant) name() string { return t.label }
@@ -37,7 +42,11 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	catalogue, err := Catalogue(client)
+	on, err := openDomains(c.Directories, directory.Options{Now: a.opts.Now, Dial: a.opts.Dial})
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := catalogue(client, on)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +65,8 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 		label = c.TenantID
 	}
 	return &tenant{
-		key: key, label: label, graph: client, dispatcher: d,
-		lookup: entraid.Users{Tenant: in}, streams: streams(c, in),
+		key: key, label: label, graph: client, domains: on, dispatcher: d,
+		lookup: on.lookup(entraid.Users{Tenant: in}, c.ProtectedSIDs()), streams: streams(c, in),
 	}, nil
 }
 
