@@ -178,6 +178,11 @@ func (t *table) directory() {
 	t.related(world.ServicePrincipals, world.AppRoleAssignments, readApps, c, 2)
 	t.related(world.ServicePrincipals, world.AppRoleAssignedTo, readApps, c, 1)
 	t.related(world.ServicePrincipals, world.PermissionGrants, readGrants, c, 1)
+	// Both permissions are needed. Source: "Grant an appRoleAssignment to a service
+	// principal".
+	const assign = "AppRoleAssignment.ReadWrite.All;Application.Read.All Application.ReadWrite.All Directory.Read.All"
+	t.add("POST /servicePrincipals/{id}/appRoleAssignments", assign, c, 1, assignAppRole)
+	t.add("DELETE /servicePrincipals/{id}/appRoleAssignments/{assignment}", "AppRoleAssignment.ReadWrite.All", c, 1, removeAppRole)
 	t.collection(world.Applications, readApps, c, 2)
 	t.add("PATCH /applications/{id}", "Application.ReadWrite.All", c, 1, update(world.Applications, 204))
 	for _, coll := range []world.Collection{world.ServicePrincipals, world.Applications} {
@@ -188,6 +193,7 @@ func (t *table) directory() {
 	t.collection(world.Devices, readDevices, c, 1)
 	t.add("PATCH /devices/{id}", "Device.ReadWrite.All Directory.ReadWrite.All", c, 1, update(world.Devices, 204))
 	t.collection(world.OAuth2PermissionGrants, readGrants, c, 2)
+	t.add("POST /oauth2PermissionGrants", "DelegatedPermissionGrant.ReadWrite.All Directory.ReadWrite.All", c, 1, grantConsent)
 	t.add("DELETE /oauth2PermissionGrants/{id}", "DelegatedPermissionGrant.ReadWrite.All Directory.ReadWrite.All", c, 1, remove(world.OAuth2PermissionGrants))
 	t.collection(world.Organization, "Organization.Read.All "+readUsers, c, 1)
 	t.add("POST /directoryObjects/getByIds", "Directory.Read.All Directory.ReadWrite.All "+readUsers, c, 5, getByIDs).spec = &spec{selects: true, typ: "user", props: properties("user")}

@@ -38,6 +38,7 @@ func eventRules() map[string]eventRule {
 		EventAudit: {words("!activityDisplayName user servicePrincipal category by permission"), (*change).applyAudit},
 		EventServicePrincipalDetection: {words("!servicePrincipal !riskEventType name riskLevel keyIds additionalInfo ago ip location"),
 			(*change).applyWorkloadDetection},
+		EventAddCredential:            {words("!servicePrincipal by title"), (*change).applyAddCredential},
 		EventSyncCycle:                {nil, (*change).applySyncCycle},
 		EventOnPremisesChange:         {words("!user !accountEnabled"), (*change).applyOnPremisesChange},
 		EventPasswordChange:           {words("!user"), (*change).applyPasswordChange},

@@ -78,6 +78,7 @@ const (
 	EventAlert                     = "alert"                     // a Defender alert with evidence
 	EventAudit                     = "audit"                     // a line in the directory audit
 	EventServicePrincipalDetection = "servicePrincipalDetection" // a risk detection on ServicePrincipal
+	EventAddCredential             = "addCredential"             // By gives the application of ServicePrincipal a new client secret
 	EventSyncCycle                 = "syncCycle"                 // directory synchronisation runs now
 	EventOnPremisesChange          = "onPremisesChange"          // AD administrator sets AccountEnabled
 	EventPasswordChange            = "passwordChange"            // an ordinary change outside the risk flow (T10)

@@ -1,8 +1,10 @@
 // Package entraid changes accounts in Microsoft Entra ID through Microsoft
-// Graph: risk feedback, sessions, the enabled flag, passwords. Each action
+// Graph: of people risk feedback, sessions, the enabled flag, passwords, and of
+// workloads the same, their credentials and what they were granted. Each action
 // brings an account to a state and proves it by reading the directory.
 //
-// Sources: Microsoft Graph v1.0 reference (user, riskyUser), "Investigate and
+// Sources: Microsoft Graph v1.0 reference (user, riskyUser, servicePrincipal,
+// application, appRoleAssignment, oAuth2PermissionGrant), "Investigate and
 // remediate risk" for what each change does to the risk state, and "Who can
 // perform sensitive actions" for administrators as targets.
 package entraid
@@ -22,6 +24,17 @@ const (
 	Enable             action.Name = "entra.user.enable"
 	ResetPassword      action.Name = "entra.user.reset_password"
 	HandOverPassword   action.Name = "entra.user.hand_over_password"
+	ConfirmSafe        action.Name = "entra.user.confirm_safe"
+
+	DisableWorkload  action.Name = "entra.workload.disable"
+	EnableWorkload   action.Name = "entra.workload.enable"
+	ConfirmWorkload  action.Name = "entra.workload.confirm_compromised"
+	DismissWorkload  action.Name = "entra.workload.dismiss_risk"
+	RemoveCredential action.Name = "entra.workload.remove_credential"
+	RevokeAppRoles   action.Name = "entra.workload.revoke_app_roles"
+	RestoreAppRoles  action.Name = "entra.workload.restore_app_roles"
+	RevokeConsent    action.Name = "entra.workload.revoke_consent"
+	RestoreConsent   action.Name = "entra.workload.restore_consent"
 )
 
 // privilegedRole is what the app's service principal must hold to change an
@@ -33,13 +46,24 @@ const privilegedRole = "Privileged Authentication Administrator"
 func Types(client *graph.Client) []action.Type {
 	d := directory{client}
 	return []action.Type{
-		confirmation{&feedback{directory: d, spec: confirmSpec(), path: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedUserCompromised"}},
-		&feedback{directory: d, spec: dismissSpec(), path: "dismiss", reached: closed},
+		confirmation{&feedback{directory: d, subjects: people(d), spec: confirmSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedUserCompromised"}},
+		&feedback{directory: d, subjects: people(d), spec: dismissSpec(), call: "dismiss", reached: closed},
+		&feedback{directory: d, subjects: people(d), spec: safeSpec(), call: "confirmSafe", reached: vouched},
 		&revoke{d},
 		&enabled{directory: d, want: false},
 		&enabled{directory: d, want: true},
 		&password{directory: d},
 		&password{directory: d, handOver: true},
+
+		confirmation{&feedback{directory: d, subjects: workloads(d), spec: confirmWorkloadSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedServicePrincipalCompromised"}},
+		&feedback{directory: d, subjects: workloads(d), spec: dismissWorkloadSpec(), call: "dismiss", reached: closed},
+		&workloadEnabled{directory: d, want: false},
+		&workloadEnabled{directory: d, want: true},
+		&removeCredential{d},
+		&grants{directory: d, kind: appRoles(), restore: false},
+		&grants{directory: d, kind: appRoles(), restore: true},
+		&grants{directory: d, kind: consents(), restore: false},
+		&grants{directory: d, kind: consents(), restore: true},
 	}
 }
 

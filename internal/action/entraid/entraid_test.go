@@ -28,8 +28,8 @@ func TestCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Specs()); n != 7 {
-		t.Errorf("%d actions, want 7", n)
+	if n := len(c.Specs()); n != 17 {
+		t.Errorf("%d actions, want 17", n)
 	}
 	for route, want := range map[action.Name]action.Name{
 		"identity.disable": entraid.Disable, "identity.enable": entraid.Enable, "identity.reset_password": entraid.ResetPassword,
@@ -101,7 +101,7 @@ func TestPermissionsAreEnough(t *testing.T) {
 				app.Roles, app.DirectoryRoles = typ.Spec().Permissions, nil
 				l := newLab(t, app)
 				b := l.bench(name)
-				r := action.Request{ID: "act_1", Account: l.calm(), Params: b.Params, ClientRequestID: "c1"}
+				r := action.Request{ID: "act_1", Account: b.Fresh(), Params: b.Params, ClientRequestID: "c1"}
 				look := b.Type.Look(t.Context(), []action.Request{r})[0]
 				if look.Err != nil {
 					t.Fatalf("look: %v", look.Err)

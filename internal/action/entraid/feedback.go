@@ -19,20 +19,52 @@ import (
 // beta, "riskyUser: dismiss": at most 60. Nowhere said of confirmCompromised.
 const idsPerFeedback = 60
 
-// feedback tells Entra ID Protection what we think of users. It is processed
-// offline: isProcessing says that it is still under way.
+// feedback tells Entra ID Protection what we think of users or workloads. It is
+// processed offline: isProcessing says that it is still under way.
 type feedback struct {
 	directory
+	subjects
 	spec    action.Spec
-	path    string               // the call below riskyUsers
+	call    string               // below the list of those at risk
 	reached func(riskyUser) bool // the wanted state
 	leaves  string               // the riskEventType of the detection it leaves behind; "" when none
 }
 
 var _ action.Type = (*feedback)(nil)
 
-// A riskyUser is Graph's riskyUser, the fields we use, under its names. A user
-// who was never at risk is none: all empty.
+// subjects say whom feedback is about, in Graph's names.
+type subjects struct {
+	atRisk     string // the list of those at risk
+	fields     string // of an entry, what we use
+	ids        string // in the body of a call
+	detections string // the list of detections
+	owner      string // of a detection: the subject's id
+	// exist looks whether the subjects are there and may be told about.
+	exist func(context.Context, []action.Request) []action.Look
+}
+
+func people(d directory) subjects {
+	return subjects{"riskyUsers", "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail", "userIds", "riskDetections", "userId",
+		func(ctx context.Context, reqs []action.Request) []action.Look {
+			return d.look(ctx, reqs, func(u user) string {
+				if u.guest() {
+					return "a guest's risk belongs to the home tenant"
+				}
+				return ""
+			}, func(sighting) (any, string, bool) { return nil, "", false })
+		}}
+}
+
+func workloads(d directory) subjects {
+	return subjects{"riskyServicePrincipals", "id,isProcessing,riskLevel,riskState,riskDetail", "servicePrincipalIds",
+		"servicePrincipalRiskDetections", "servicePrincipalId",
+		func(ctx context.Context, reqs []action.Request) []action.Look {
+			return d.principals().look(ctx, reqs, func(principal) string { return "" }, func(principal) (any, string, bool) { return nil, "", false })
+		}}
+}
+
+// A riskyUser is Graph's riskyUser or riskyServicePrincipal, the fields we use,
+// under their names. Who was never at risk is none: all empty.
 type riskyUser struct {
 	ID           string `json:"id,omitempty"`
 	IsDeleted    bool   `json:"isDeleted,omitempty"`
@@ -43,8 +75,6 @@ type riskyUser struct {
 
 	ReadAt time.Time `json:"readAt,omitzero"` // ours: Graph's clock at the reading
 }
-
-const riskyUserFields = "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail"
 
 func confirmSpec() action.Spec {
 	s := feedbackSpec()
@@ -77,6 +107,47 @@ func feedbackSpec() action.Spec {
 	}
 }
 
+func safeSpec() action.Spec {
+	s := feedbackSpec()
+	s.Name, s.Title = ConfirmSafe, "Confirm the user safe"
+	s.Summary = "Entra ID Protection counts the user as safe: all of the user's detections are closed as false, and what it knows of the user's habits is learnt anew."
+	s.Proof = "`riskState` is `confirmedSafe` or `none`, and nothing is being processed."
+	s.Irreversible = "Microsoft offers no way to reopen a risk that was closed"
+	s.Limits = "It teaches Entra ID Protection not to report the like again: only where it was false. For what was real and meant, dismiss the risk."
+	return s
+}
+
+func confirmWorkloadSpec() action.Spec {
+	s := workloadFeedbackSpec()
+	s.Name, s.Title = ConfirmWorkload, "Confirm the workload compromised"
+	s.Summary = "Entra ID Protection counts the service principal as compromised, at high risk: risk-based access rules for workloads apply."
+	s.Undo = DismissWorkload
+	s.Permissions = append(s.Permissions, "IdentityRiskEvent.Read.All")
+	s.Proof = "`riskState` is `confirmedCompromised` and nothing is being processed; or, where the risk was closed meanwhile, the detection that the confirmation left behind."
+	s.Limits = "It blocks nothing by itself: without an access rule for workloads nothing else happens. Rules reach single-tenant applications only, not managed identities. Undone only where no risk stood before, since taking it back dismisses all of it."
+	return s
+}
+
+func dismissWorkloadSpec() action.Spec {
+	s := workloadFeedbackSpec()
+	s.Name, s.Title = DismissWorkload, "Dismiss the workload's risk"
+	s.Summary = "Entra ID Protection counts the service principal as not at risk; all of its detections are closed."
+	s.Proof = "`riskState` is `none`, `dismissed` or another closed state, and nothing is being processed."
+	s.Irreversible = "Microsoft offers no way to reopen a risk that was dismissed"
+	s.Limits = "It removes no credential and takes no permission away."
+	return s
+}
+
+func workloadFeedbackSpec() action.Spec {
+	s := feedbackSpec()
+	s.Permissions = []string{"IdentityRiskyServicePrincipal.ReadWrite.All", "Application.Read.All"}
+	return s
+}
+
+func vouched(u riskyUser) bool {
+	return strings.EqualFold(u.RiskState, "confirmedSafe") || strings.EqualFold(u.RiskState, "none")
+}
+
 func confirmed(u riskyUser) bool { return strings.EqualFold(u.RiskState, "confirmedCompromised") }
 
 // closed reports a state that needs nobody any more. A state no document names
@@ -93,12 +164,7 @@ func (f *feedback) Spec() action.Spec { return f.spec }
 
 // Look reads the directory too: one deleted user makes the call fail for all.
 func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Look {
-	out := f.look(ctx, reqs, func(u user) string {
-		if u.guest() {
-			return "a guest's risk belongs to the home tenant"
-		}
-		return ""
-	}, func(sighting) (any, string, bool) { return nil, "", false })
+	out := f.exist(ctx, reqs)
 	risks, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		l := &out[n]
@@ -127,10 +193,8 @@ func (f *feedback) Do(ctx context.Context, reqs []action.Request) []action.Outco
 		o.Reason = err.Error()
 	} else {
 		o = f.send(ctx, f.spec, graph.Request{
-			Method: http.MethodPost, Path: graph.Path("identityProtection", "riskyUsers", f.path), ClientRequestID: reqs[0].ClientRequestID,
-			Body: struct {
-				UserIDs []string `json:"userIds"`
-			}{ids},
+			Method: http.MethodPost, Path: graph.Path("identityProtection", f.atRisk, f.call), ClientRequestID: reqs[0].ClientRequestID,
+			Body: map[string][]string{f.ids: ids},
 		})
 	}
 	if o.Verdict == action.Refused && len(reqs) > 1 {
@@ -176,11 +240,13 @@ func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action
 	return out
 }
 
-// A trace is Graph's riskDetection, the fields we use, under its names.
+// A trace is Graph's riskDetection or servicePrincipalRiskDetection, the fields we
+// use, under their names.
 type trace struct {
-	ID               string
-	UserID           string
-	DetectedDateTime graph.Time
+	ID                 string
+	UserID             string
+	ServicePrincipalID string
+	DetectedDateTime   graph.Time
 }
 
 // readTraces reads the detections that the feedback left behind, of the requests
@@ -195,10 +261,10 @@ func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places
 	var traces map[string]trace
 	if err == nil {
 		traces, _, err = collect(ctx, f.graph, graph.Request{
-			Path: "/identityProtection/riskDetections",
+			Path: graph.Path("identityProtection", f.detections),
 			Query: url.Values{
-				"$select": {"id,userId,detectedDateTime"}, "$top": {"500"},
-				"$filter": {"riskEventType eq '" + f.leaves + "' and userId in ('" + strings.Join(ids, "','") + "')"},
+				"$select": {"id," + f.owner + ",detectedDateTime"}, "$top": {"500"},
+				"$filter": {"riskEventType eq '" + f.leaves + "' and " + f.owner + " in ('" + strings.Join(ids, "','") + "')"},
 			},
 		}, func(t trace) string { return t.ID })
 	}
@@ -214,7 +280,7 @@ func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places
 		out[n] = action.Reading{Text: describe(last) + ", and no trace of the confirmation"}
 		for _, t := range traces {
 			at := t.DetectedDateTime.At
-			if known && !was.ReadAt.IsZero() && strings.EqualFold(t.UserID, ids[i]) && !at.Before(was.ReadAt) {
+			if known && !was.ReadAt.IsZero() && strings.EqualFold(t.UserID+t.ServicePrincipalID, ids[i]) && !at.Before(was.ReadAt) {
 				out[n].State = reqs[n].Last
 				out[n].Seen, out[n].Text = true, "confirmed compromised at "+clock(t.DetectedDateTime)+", and since then: "+describe(last)
 			}
@@ -222,7 +288,7 @@ func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places
 	}
 }
 
-// risks reads the risky users that reqs name, by list: a user who was never at
+// risks reads those at risk that reqs name, by list: who was never at
 // risk is not in it, which is no error.
 func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action.ID]riskyUser, error) {
 	out := map[action.ID]riskyUser{}
@@ -233,13 +299,13 @@ func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action
 			return nil, err
 		}
 		users, date, err := collect(ctx, f.graph, graph.Request{
-			Path: "/identityProtection/riskyUsers",
+			Path: graph.Path("identityProtection", f.atRisk),
 			Query: url.Values{
-				"$select": {riskyUserFields}, "$filter": {inFilter(ids)}, "$top": {strconv.Itoa(idsPerFeedback)},
+				"$select": {f.fields}, "$filter": {inFilter(ids)}, "$top": {strconv.Itoa(idsPerFeedback)},
 			},
 		}, func(u riskyUser) string { return u.ID })
 		if err != nil {
-			return nil, fmt.Errorf("read the risky users: %w", err)
+			return nil, fmt.Errorf("read who is at risk: %w", err)
 		}
 		for n, r := range chunk {
 			u, ok := users[ids[n]]

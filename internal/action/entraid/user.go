@@ -282,11 +282,19 @@ func outcome(spec action.Spec, res graph.Response, err error) action.Outcome {
 	case e.Status == http.StatusForbidden:
 		out.Verdict, out.Reason = action.Refused, denied(spec, e)
 	case errors.Is(err, fault.NotFound):
-		out.Verdict, out.Reason = action.Refused, "Entra ID has no such user any more ("+out.Reason+")"
+		out.Verdict, out.Reason = action.Refused, "Entra ID has no such "+noun(spec)+" any more ("+out.Reason+")"
 	default:
 		out.Verdict = action.Refused
 	}
 	return out
+}
+
+// noun is what the action's targets are.
+func noun(spec action.Spec) string {
+	if strings.Contains(string(spec.Name), ".workload.") {
+		return "service principal"
+	}
+	return "user"
 }
 
 // denied says which permission or role is missing: Graph gives one code for both.
