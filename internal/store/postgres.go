@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/seed-f47efad2/cordon/internal/fault"
 )
@@ -21,15 +20,15 @@ import (
 // postgresDB runs every change SERIALIZABLE: what holds on SQLite's one writer
 // holds here too. Any number of processes share it.
 type postgresDB struct {
+	// line is the order in which changes of this process take their turn, one at a
+	// time: PostgreSQL locks what was read by the page, and changes side by side make
+	// each other repeat far longer than they would have waited. Only changes of
+	// different processes run side by side.
+	line  line
 	pool  *pgxpool.Pool
 	texts texts
 	river *river.Client[pgx.Tx]
 	opts  Options
-
-	// crowd bounds how many changes this process runs at once: more than a few
-	// only make each other repeat. A change that keeps losing takes all of it and
-	// runs alone, as far as this process goes.
-	crowd *semaphore.Weighted
 }
 
 func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, err error) {
@@ -48,7 +47,7 @@ func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, er
 	if cfg.MaxConns < 10 {
 		cfg.MaxConns = 10
 	}
-	d := &postgresDB{opts: o, crowd: semaphore.NewWeighted(abreast)}
+	d := &postgresDB{opts: o}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fault.Errorf(fault.Invalid, "postgres: %w", err)
 	}
@@ -81,18 +80,17 @@ func (d *postgresDB) close() error {
 func (d *postgresDB) reads() conn { return postgresConn{d, d.pool} }
 
 // attempts is how often a change is tried when PostgreSQL says that another
-// transaction got in between; waits grow to a tenth of a second. After patience
-// attempts the change is tried alone.
+// process got in between; waits grow to a tenth of a second. A change that lasts
+// longer than patience is given up: others wait for it.
 const (
 	attempts = 20
-	patience = 4
-	abreast  = 3 // changes at once
+	patience = 30 * time.Second
 )
 
-func (d *postgresDB) update(ctx context.Context, _ rank, change func(context.Context, conn, ringer) error) error {
+func (d *postgresDB) update(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) error {
 	var err error
 	for n := range attempts {
-		if err = d.try(ctx, n >= patience, change); !again(err) {
+		if err = d.try(ctx, r, change); !again(err) {
 			return err
 		}
 		wait := time.Duration(1+rand.IntN(1<<min(n+1, 7))) * time.Millisecond
@@ -105,16 +103,14 @@ func (d *postgresDB) update(ctx context.Context, _ rank, change func(context.Con
 	return fault.Errorf(fault.Unavailable, "postgres: other transactions got in first %d times: %w", attempts, err)
 }
 
-// try runs change once, alone or beside others.
-func (d *postgresDB) try(ctx context.Context, alone bool, change func(context.Context, conn, ringer) error) error {
-	places := int64(1)
-	if alone {
-		places = abreast
+// try runs change once, when its turn has come.
+func (d *postgresDB) try(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) error {
+	if err := d.line.take(ctx, r); err != nil {
+		return fmt.Errorf("wait for the turn: %w", err)
 	}
-	if err := d.crowd.Acquire(ctx, places); err != nil {
-		return err
-	}
-	defer d.crowd.Release(places)
+	defer d.line.give()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable})
 	if err != nil {
 		return d.kind(fmt.Errorf("begin: %w", err))

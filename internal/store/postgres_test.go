@@ -15,7 +15,7 @@ import (
 func TestNumberingWaitsForTheCommitBefore(t *testing.T) {
 	t.Parallel()
 	url := postgres(t)
-	db := opened(t, url, store.Options{})
+	db, neighbour := opened(t, url, store.Options{}), opened(t, url, store.Options{}) // one as another process
 	other, err := raw(t, url).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestNumberingWaitsForTheCommitBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seed(t, db, 1, time.Time{}) // who writes no entry does not wait
+	seed(t, neighbour, 1, time.Time{}) // who writes no entry does not wait
 	if _, err := other.ExecContext(t.Context(), fmt.Sprintf(`SELECT pg_advisory_unlock(%d)`, 0x636f72646f6e)); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A rank says whose turn it is at SQLite's one writer when several wait.
+// A rank says whose turn it is when several changes of this process wait.
 type rank int
 
 // The ranks, first come first. What is about to leave the house goes before what
