@@ -64,6 +64,24 @@ const (
 	LaneUndo // giving access back waits for containment
 )
 
+// maxRank bounds a rank: no plan has as many steps.
+const maxRank = 1000
+
+// Turn orders the actions of a tenant; a lower one goes first, then the older one.
+// Privileged people are contained whole before anybody else, everybody else
+// breadth first: all first steps before any second, by lane inside a step, because
+// whoever is last of thousands must not wait until everybody before is finished.
+// Giving access back comes after all of that.
+func (a Action) Turn() int {
+	switch a.Lane {
+	case LanePrivileged:
+		return 0
+	case LaneUndo:
+		return (maxRank + 2) * int(LaneUndo)
+	}
+	return (min(max(a.Rank, 0), maxRank)+1)*int(LaneUndo) + int(a.Lane)
+}
+
 // An Action is one change to one account: the row that is the truth.
 type Action struct {
 	ID       ID              `json:"id"`
@@ -79,6 +97,11 @@ type Action struct {
 	Account identity.Ref   `json:"account"`
 	Params  map[string]any `json:"params,omitempty"`
 	Lane    Lane           `json:"lane"`
+	Rank    int            `json:"rank,omitempty"` // the place of its step in the plan; see Turn
+	// Campaign is the campaign it belongs to, and Place its identity's place there:
+	// it leaves when the campaign has come so far. Empty: it waits for nobody.
+	Campaign string `json:"campaign,omitempty"`
+	Place    int    `json:"place,omitempty"`
 	// Effect is a digest of tenant, account, name and parameters: two actions
 	// with the same Effect that are not final act once (item 114).
 	Effect string `json:"effect"`

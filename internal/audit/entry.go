@@ -40,6 +40,9 @@ const (
 	ActionUndone     Kind = "action.undone"
 	ActionCancelled  Kind = "action.cancelled"
 	UndoAsked        Kind = "undo.asked"
+	CampaignAsked    Kind = "campaign.asked"
+	CampaignMoved    Kind = "campaign.moved" // it was approved, released further, paused or resumed
+	CampaignEnded    Kind = "campaign.ended"
 	StopOn           Kind = "stop.on"
 	StopOff          Kind = "stop.off"
 	Conflict         Kind = "identity.conflict"

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/detection"
@@ -67,6 +68,14 @@ type Store interface {
 	// Stop returns the stop in force for the tenant: its own or the global one.
 	Stop(ctx context.Context, t identity.Tenant) (dispatch.Stop, error)
 
+	// Campaigns are newest AskedAt first.
+	Campaigns(ctx context.Context, f CampaignFilter, p Page) (List[campaign.Campaign], error)
+	Campaign(ctx context.Context, t identity.Tenant, id campaign.ID) (campaign.Campaign, error)
+	// CampaignItems are in the order in which they go.
+	CampaignItems(ctx context.Context, t identity.Tenant, id campaign.ID, p Page) (List[CampaignItem], error)
+	// CampaignProgress is campaign.Store's Progress.
+	CampaignProgress(ctx context.Context, t identity.Tenant, id campaign.ID, released int) (campaign.Progress, error)
+
 	// Kinds counts the signals of each source and type, for the tenant or for all:
 	// the most frequent first, then by source and type. Title and Detector are empty.
 	// It reads all signals.
@@ -97,6 +106,12 @@ type Tx interface {
 	// Stop returns the stop in force for the tenant: its own or the global one.
 	Stop(t identity.Tenant) (dispatch.Stop, error)
 	PutStop(t identity.Tenant, s dispatch.Stop) error
+
+	Campaign(t identity.Tenant, id campaign.ID) (campaign.Campaign, error)
+	PutCampaign(c campaign.Campaign) (campaign.Campaign, error)
+	PutItems(t identity.Tenant, id campaign.ID, items []campaign.Item) error
+	Items(t identity.Tenant, id campaign.ID, from, limit int) ([]campaign.Item, error)
+	RunsOfCampaign(t identity.Tenant, id campaign.ID, after run.ID, limit int) ([]run.ID, error)
 }
 
 // Page says which part of a list is wanted.
@@ -175,6 +190,18 @@ type ActionFilter struct {
 	Name     action.Name
 	State    []action.State
 	Person   bool // only those that wait for a person
+}
+
+// CampaignFilter narrows campaigns; zero fields do not.
+type CampaignFilter struct {
+	Tenant identity.Tenant
+	Open   bool // only those that are not over
+}
+
+// A CampaignItem is one identity of a campaign with how its run stands.
+type CampaignItem struct {
+	campaign.Item
+	State run.State `json:"state,omitempty"` // "": its run was not begun
 }
 
 // AuditFilter narrows audit entries; zero fields do not.

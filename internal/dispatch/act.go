@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -275,6 +276,10 @@ func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Fact
 		f.Identity = &i
 		f.Protection = m.settings.Policy.Protect(i, usable, dir.AsOf, m.now)
 	}
+	if a.Campaign != "" {
+		f.Campaign, err = tx.campaign(s.tenant, campaign.ID(a.Campaign))
+		return f, err
+	}
 	if !m.spec.Disruptive() || a.UndoOf != "" {
 		return f, nil
 	}
@@ -330,7 +335,7 @@ func (s *session) intent(tx *view, m moment, a action.Action, r *run.Run, c *can
 	if a, err = tx.PutAction(a); err != nil {
 		return a, err
 	}
-	if m.spec.Disruptive() && a.UndoOf == "" {
+	if m.spec.Disruptive() && a.UndoOf == "" && a.Campaign == "" {
 		tx.disrupted()
 	}
 	return a, tx.Audit(s.entry(a, audit.ActionIntent, m.now, fmt.Sprintf("about to %s on %s", verb(m.spec), a.Account.Name()),

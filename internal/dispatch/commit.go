@@ -2,10 +2,13 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
@@ -109,6 +112,7 @@ type view struct {
 	fence *int64
 	dir   *connector.DirectoryFacts
 	reach map[window]Radius
+	camps map[campaign.ID]*campaign.Campaign
 }
 
 // A window is what a count of reached identities is about.
@@ -148,6 +152,25 @@ func (v *view) Directory(t identity.Tenant) (connector.DirectoryFacts, error) {
 		v.dir = &d
 	}
 	return *v.dir, nil
+}
+
+// campaign returns nil when there is none.
+func (v *view) campaign(t identity.Tenant, id campaign.ID) (*campaign.Campaign, error) {
+	if c, ok := v.camps[id]; ok {
+		return c, nil
+	}
+	c, err := v.Tx.Campaign(t, id)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	if v.camps == nil {
+		v.camps = map[campaign.ID]*campaign.Campaign{}
+	}
+	v.camps[id] = &c
+	return &c, nil
 }
 
 // reached returns how many identities but r.But were reached in the span before

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
@@ -38,6 +40,7 @@ const (
 	RuleFacts     Rule = "facts"     // what must be known is known and fresh
 	RuleRadius    Rule = "radius"    // how many may be disrupted in an hour
 	RuleRate      Rule = "rate"      // how many in a minute
+	RuleCampaign  Rule = "campaign"  // its campaign goes and has come to it
 )
 
 // A Reason is one ground of a decision. Texts hold no changing numbers: the same
@@ -119,6 +122,8 @@ type Facts struct {
 	// another one was approved for something else.
 	Catalogue string
 
+	Campaign *campaign.Campaign // nil: the action belongs to none, or it is gone
+
 	Identity   *identity.Identity  // with the newest facts; nil: there is none
 	Protection identity.Protection // of Identity, by the current policy
 	LookedAt   time.Time           // when the target was read; zero: never
@@ -163,7 +168,11 @@ func (g Gate) Check(f Facts) Decision {
 		hold(RuleObserve, againMode, "the tenant is in observe mode: nothing leaves")
 	}
 	g.checkIdentity(f, hold, refuse)
-	g.checkRadius(f, hold)
+	if f.Action.Campaign != "" {
+		g.checkCampaign(f, hold, refuse)
+	} else {
+		g.checkRadius(f, hold)
+	}
 
 	d := Decision{Verdict: Allow, Reasons: reasons}
 	for _, r := range reasons {
@@ -229,6 +238,32 @@ func (Gate) checkIdentity(f Facts, hold holdFunc, refuse refuseFunc) {
 	}
 	if f.LookedAt.IsZero() || f.Now.Sub(f.LookedAt) > maxLookAge {
 		hold(RuleFacts, againStop, "the account's present state was not read just now")
+	}
+}
+
+// checkCampaign stands in for the blast-radius limits: people approved a list, and
+// nobody who is not on it is reached by it.
+func (Gate) checkCampaign(f Facts, hold holdFunc, refuse refuseFunc) {
+	c := f.Campaign
+	if c == nil || string(c.ID) != f.Action.Campaign {
+		refuse(RuleCampaign, "its campaign is gone")
+		return
+	}
+	consent := (*run.Consent)(nil)
+	if f.Run != nil {
+		consent = f.Run.Consent
+	}
+	switch {
+	case c.Approval.State != approval.Approved || c.Approval.PlanHash != c.Hash:
+		refuse(RuleCampaign, "its campaign was not approved")
+	case consent == nil || consent.Campaign != f.Action.Campaign || consent.PlanHash != f.Action.PlanHash:
+		refuse(RuleCampaign, "its plan is not the one that was approved with the campaign")
+	case c.State == campaign.Stopped:
+		refuse(RuleCampaign, "its campaign was stopped")
+	case c.State == campaign.Paused:
+		hold(RuleCampaign, againStop, "its campaign is paused")
+	case f.Action.Place >= c.Released:
+		hold(RuleCampaign, againStop, "its campaign has not come to it yet")
 	}
 }
 

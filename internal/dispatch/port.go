@@ -12,6 +12,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/run"
@@ -40,8 +41,9 @@ type Store interface {
 	Update(ctx context.Context, change func(Tx) error) error
 	// Ready returns actions with one of the names that are approved with NextAt zero
 	// or not after now, or held with NextAt set and not after now (a hold without
-	// NextAt waits for a person), ordered by lane, then oldest RequestedAt, then id;
-	// at most limit.
+	// NextAt waits for a person), ordered by Turn, then oldest RequestedAt, then id; at most
+	// limit. One of a campaign counts only while the campaign goes (State.Goes) and
+	// has released its place.
 	Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error)
 	// Unproven returns actions with one of the names (nil: any) that are running,
 	// accepted or unconfirmed, with NextAt set and not after now, oldest NextAt first,
@@ -79,7 +81,8 @@ type Reach struct {
 
 // A Radius is how many different identities were reached: an action with one of
 // the names has an IntentAt in the time asked for, whatever became of it. Undo
-// actions (UndoOf set) do not count.
+// actions (UndoOf set) and those of a campaign do not count: a campaign's reach is
+// the list that people approved.
 type Radius struct {
 	Everywhere int // over all tenants
 	Tenant     int
@@ -106,6 +109,8 @@ type Tx interface {
 	// Account) for which an action with one of the names has an IntentAt not before
 	// since, whatever became of it, those of this transaction included.
 	Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error)
+	// Campaign returns fault.NotFound when there is none.
+	Campaign(t identity.Tenant, id campaign.ID) (campaign.Campaign, error)
 	Audit(e audit.Entry) error
 	NewID(prefix string) string
 }

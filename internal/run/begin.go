@@ -31,6 +31,7 @@ type Start struct {
 	AskedBy access.Actor
 	Trigger string // the signal's ExternalID; "" when none
 	Why     string // what a person gave as the reason
+	Consent *Consent
 }
 
 // Begin starts a run inside the caller's transaction, and reports false with the
@@ -54,7 +55,7 @@ func (d *Driver) Begin(tx Tx, s Start) (Run, bool, error) {
 	}
 	r, err := tx.PutRun(Run{
 		Tenant: in.Tenant, ID: ID(tx.NewID("run")), Case: s.Case, Identity: in.Identity.ID, Playbook: m.Ref, OnceKey: m.OnceKey, Window: m.Window,
-		AskedBy: s.AskedBy, Trigger: s.Trigger, On: in.On, Why: s.Why, State: Settling, StartedAt: now, DueAt: now.Add(m.Settle),
+		AskedBy: s.AskedBy, Trigger: s.Trigger, On: in.On, Why: s.Why, Consent: s.Consent, State: Settling, StartedAt: now, DueAt: now.Add(m.Settle),
 	})
 	if err != nil {
 		return fail(err)
@@ -180,14 +181,30 @@ func (d *Driver) Withdraw(tx Tx, t identity.Tenant, c casefile.ID, by access.Act
 		if r.State.Final() || r.Playbook.ID == UndoPlaybook {
 			continue
 		}
-		events, err := d.facts(tx, r)
-		if err != nil {
-			return fmt.Errorf("withdraw run %s: %w", r.ID, err)
+		if err := d.withdraw(tx, r, by, reason); err != nil {
+			return err
 		}
-		// It ends before it sees what its rows say: nothing new may start.
-		if _, err := d.move(tx, r, nil, append([]Event{Withdrawn{by, reason}}, events...)); err != nil {
-			return fmt.Errorf("withdraw run %s: %w", r.ID, err)
-		}
+	}
+	return nil
+}
+
+// WithdrawRun is Withdraw for one run; one that is over stays as it is.
+func (d *Driver) WithdrawRun(tx Tx, k Key, by access.Actor, reason string) error {
+	r, err := tx.Run(k.Tenant, k.ID)
+	if err != nil || r.State.Final() {
+		return err
+	}
+	return d.withdraw(tx, r, by, reason)
+}
+
+func (d *Driver) withdraw(tx Tx, r Run, by access.Actor, reason string) error {
+	events, err := d.facts(tx, r)
+	if err != nil {
+		return fmt.Errorf("withdraw run %s: %w", r.ID, err)
+	}
+	// It ends before it sees what its rows say: nothing new may start.
+	if _, err := d.move(tx, r, nil, append([]Event{Withdrawn{by, reason}}, events...)); err != nil {
+		return fmt.Errorf("withdraw run %s: %w", r.ID, err)
 	}
 	return nil
 }

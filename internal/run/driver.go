@@ -227,6 +227,9 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 		p = playbook.Plan{Playbook: r.Playbook, Name: in.Identity.Name, MadeAt: d.Now(), Held: fmt.Sprintf("the plan could not be made: %v", err)}
 	}
 	p.Tenant, p.Identity = r.Tenant, r.Identity
+	if c := r.Consent; c != nil && c.PlanHash != p.Hash {
+		p.Steps, p.Held = nil, "the plan is another one than was approved with the campaign: plan it by itself"
+	}
 	r.Playbook = p.Playbook
 	return []Event{Planned{p, d.Mode(r.Tenant) == playbook.Observe}}, d.note(tx, *r, audit.RunPlanned, fmt.Sprintf("%s planned for %s", r.Playbook.ID, p.Name), map[string]any{
 		"planHash": p.Hash, "steps": len(p.Steps), "score": p.Score, "level": p.Level,
@@ -252,13 +255,18 @@ func (d *Driver) holds(r Run, in playbook.Input) bool {
 
 func (d *Driver) askApproval(tx Tx, r Run, e AskApproval) ([]Event, error) {
 	now := d.Now()
-	q, err := tx.PutApproval(approval.Request{
+	ask := approval.Request{
 		Tenant: r.Tenant, Run: string(r.ID), Case: string(r.Case), Identity: r.Identity, Name: r.Plan.Name,
 		Playbook: r.Playbook.ID, PlanHash: r.Plan.Hash, Steps: e.Steps, Rule: e.Rule,
 		AskedBy: r.AskedBy, AskedAt: now, ExpiresAt: now.Add(cmp.Or(max(e.Rule.Expires, 0), expires)), State: approval.Pending,
-	})
-	if err != nil {
-		return nil, err
+	}
+	given := r.Consent.covers(e.Rule, r.Plan.Hash)
+	if given {
+		ask.State, ask.Decisions, ask.Reason, ask.EndedAt = approval.Approved, r.Consent.Decisions, "given with campaign "+r.Consent.Campaign, now
+	}
+	q, err := tx.PutApproval(ask)
+	if err != nil || given {
+		return []Event{ApprovalSeen{q}}, err
 	}
 	return []Event{ApprovalSeen{q}}, tx.Audit(audit.Entry{
 		Tenant: r.Tenant, At: now, Actor: actor(r), Kind: audit.ApprovalAsked,
@@ -291,10 +299,13 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 	a, err := action.Action{
 		ID: action.ID(tx.NewID("act")), Tenant: r.Tenant, Run: string(r.ID), Case: string(r.Case), Identity: r.Identity, Step: s.ID,
 		PlanHash: r.Plan.Hash, Playbook: r.Playbook.ID, Name: p.Action, Account: p.Account, Params: p.Params,
-		Lane: lane, Effect: effect, State: action.Requested, RequestedAt: now, NextAt: now, UndoOf: s.UndoOf,
+		Lane: lane, Rank: n, Effect: effect, State: action.Requested, RequestedAt: now, NextAt: now, UndoOf: s.UndoOf,
 	}.Move(action.Approved, "", now)
 	if err != nil {
 		return nil, err
+	}
+	if c := r.Consent; c != nil {
+		a.Campaign, a.Place = c.Campaign, c.Place
 	}
 	if a, err = tx.PutAction(a); err != nil {
 		return nil, err

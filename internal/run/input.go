@@ -115,14 +115,20 @@ func (d *Driver) lane(tx Tx, r Run, s StepRun) (action.Lane, error) {
 	if err != nil {
 		return 0, err
 	}
-	if privileged, _ := WithDirectory(i, dir).Privileged(); privileged {
-		return action.LanePrivileged, nil
+	return LaneOf(WithDirectory(i, dir), r.Plan.Level), nil
+}
+
+// LaneOf is the lane in which an identity of that level is contained. i is as
+// WithDirectory gives it.
+func LaneOf(i identity.Identity, level signal.Level) action.Lane {
+	if privileged, _ := i.Privileged(); privileged {
+		return action.LanePrivileged
 	}
-	switch r.Plan.Level {
+	switch level {
 	case signal.LevelHigh:
-		return action.LaneHigh, nil
+		return action.LaneHigh
 	case signal.LevelMedium:
-		return action.LaneMedium, nil
+		return action.LaneMedium
 	}
-	return action.LaneLow, nil
+	return action.LaneLow
 }

@@ -5,6 +5,7 @@
 package run
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
@@ -93,6 +94,23 @@ type StepRun struct {
 	UndoAsked bool      `json:"undoAsked,omitempty"` // the run itself asked to take it back: it was not ratified
 }
 
+// A Consent is what people gave to a campaign: to this plan of this identity as
+// one of many. A plan with another hash is not what they saw.
+type Consent struct {
+	Campaign  string              `json:"campaign"`
+	Place     int                 `json:"place"` // in the order of going, from 0
+	PlanHash  string              `json:"planHash"`
+	Rule      approval.Rule       `json:"rule"` // what the campaign asked for
+	Decisions []approval.Decision `json:"decisions"`
+}
+
+// covers reports whether the consent answers what a step asks for: the same
+// groups, at least as many people, before anything leaves.
+func (c *Consent) covers(rule approval.Rule, planHash string) bool {
+	return c != nil && c.PlanHash == planHash && rule.Mode == approval.Before && c.Rule.Mode == approval.Before &&
+		max(1, rule.Quorum) <= len(c.Decisions) && slices.Equal(slices.Sorted(slices.Values(rule.From)), slices.Sorted(slices.Values(c.Rule.From)))
+}
+
 // A Run is one use of a playbook version on one identity.
 type Run struct {
 	Tenant   identity.Tenant `json:"tenant"`
@@ -106,6 +124,8 @@ type Run struct {
 	Trigger  string          `json:"trigger,omitempty"` // the signal's ExternalID
 	On       []string        `json:"on,omitempty"`      // what had happened when it matched
 	Why      string          `json:"why,omitempty"`     // what a person gave as the reason
+
+	Consent *Consent `json:"consent,omitempty"` // given for many identities at once; nil: the run is on its own
 
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"`

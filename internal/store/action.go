@@ -72,9 +72,9 @@ func (tx *Tx) PutAction(a action.Action) (action.Action, error) {
 		return a, err
 	}
 	if at := micros0(a.IntentAt); at != 0 && at != before.intent {
-		if _, err := tx.exec(`INSERT INTO intents (tenant, action, at, name, identity, account, playbook, undo)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, string(a.Tenant), string(a.ID), at, string(a.Name),
-			string(a.Identity), accountKey(a.Account), a.Playbook, flag(a.UndoOf != "")); err != nil {
+		if _, err := tx.exec(`INSERT INTO intents (tenant, action, at, name, identity, account, playbook, undo, campaign)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, string(a.Tenant), string(a.ID), at, string(a.Name),
+			string(a.Identity), accountKey(a.Account), a.Playbook, flag(a.UndoOf != ""), a.Campaign); err != nil {
 			return a, fmt.Errorf("action %s: intent: %w", a.ID, err)
 		}
 	}
@@ -102,7 +102,9 @@ func actionRow(a action.Action) (row, error) {
 	w.col("name", string(a.Name))
 	// An action without an effect key repeats nobody.
 	w.col("effect", cmp.Or(a.Effect, string(a.ID)))
-	w.col("lane", int64(a.Lane))
+	w.col("turn", int64(a.Turn()))
+	w.col("campaign", orNull(a.Campaign))
+	w.col("place", int64(a.Place))
 	w.col("state", string(a.State))
 	w.col("person", flag(a.Person))
 	w.col("sealed", flag(len(a.Sealed) > 0))

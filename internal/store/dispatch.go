@@ -28,7 +28,8 @@ func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []act
 	in(l, "name", names)
 	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
 		AND state IN ('approved', 'held') AND next_at <= ? AND (state = 'approved' OR next_at > 0)
-		ORDER BY lane, requested_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
+		AND (campaign IS NULL OR place < (SELECT c.released FROM campaigns c WHERE c.tenant = actions.tenant AND c.id = actions.campaign))
+		ORDER BY turn, requested_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("ready actions: %w", err)
 	}
@@ -183,14 +184,14 @@ func (tx *Tx) PutStop(t identity.Tenant, s dispatch.Stop) error {
 }
 
 // Disruptions counts the identities that recent intents reached, those written
-// earlier in this transaction included; undo actions do not count.
+// earlier in this transaction included; undo actions and campaigns do not count.
 func (tx *Tx) Disruptions(t identity.Tenant, r dispatch.Reach) (dispatch.Radius, error) {
 	var out dispatch.Radius
 	if len(r.Names) == 0 {
 		return out, nil
 	}
 	l := &listing{}
-	l.where, l.args = []string{"undo = 0", "at >= ?"}, []any{string(t), string(t), r.Playbook, micros0(r.Since)}
+	l.where, l.args = []string{"undo = 0", "campaign = ''", "at >= ?"}, []any{string(t), string(t), r.Playbook, micros0(r.Since)}
 	in(l, "name", r.Names)
 	if r.But != "" {
 		l.where, l.args = append(l.where, "NOT (tenant = ? AND identity = ?)"), append(l.args, string(t), string(r.But))

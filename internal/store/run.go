@@ -94,6 +94,7 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 	w.col("plan_hash", hash)
 	w.col("started_at", micros0(r.StartedAt))
 	w.col("due_at", micros(r.DueAt))
+	w.col("campaign", campaignOf(r))
 	w.col("stirred", int64(0))
 	w.col("version", r.Version)
 	w.col("doc", doc)
@@ -106,6 +107,14 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 		tx.bell(BellRun, r.Tenant, string(r.ID), r.DueAt)
 	}
 	return r, nil
+}
+
+// campaignOf is null for a run on its own.
+func campaignOf(r run.Run) any {
+	if r.Consent == nil {
+		return nil
+	}
+	return orNull(r.Consent.Campaign)
 }
 
 const selectApproval = `SELECT doc FROM approvals WHERE tenant = ? AND id = ?`

@@ -215,6 +215,7 @@ CREATE TABLE runs (
 	plan_hash  text COLLATE "C" NOT NULL,
 	started_at bigint NOT NULL,
 	due_at     bigint, -- when the clock alone moves it next
+	campaign   text COLLATE "C", -- null: the run is on its own
 	stirred    bigint NOT NULL CHECK (stirred IN (0, 1)), -- an action or approval of it changed since it did
 	version    bigint NOT NULL CHECK (version > 0),
 	doc        json NOT NULL,
@@ -228,6 +229,7 @@ CREATE INDEX runs_due ON runs (due_at, stirred, started_at, tenant, id) WHERE fi
 CREATE INDEX runs_once ON runs (tenant, playbook, once_key, started_at);
 CREATE INDEX runs_case ON runs (tenant, case_id, started_at);
 CREATE INDEX runs_identity ON runs (tenant, identity, started_at);
+CREATE INDEX runs_campaign ON runs (tenant, campaign, id) WHERE campaign IS NOT NULL;
 CREATE INDEX runs_started ON runs (started_at, id);
 
 CREATE TABLE actions (
@@ -239,7 +241,9 @@ CREATE TABLE actions (
 	step         text COLLATE "C" NOT NULL,
 	name         text COLLATE "C" NOT NULL,
 	effect       text COLLATE "C" NOT NULL,
-	lane         bigint NOT NULL,
+	turn         bigint NOT NULL, -- who goes first
+	campaign     text COLLATE "C", -- null: it waits for nobody
+	place        bigint NOT NULL, -- in the campaign
 	state        text COLLATE "C" NOT NULL CHECK (state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed',
 		'verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')),
 	person       bigint NOT NULL CHECK (person IN (0, 1)),
@@ -269,7 +273,7 @@ CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
 CREATE UNIQUE INDEX actions_undo_open ON actions (tenant, undo_of)
 	WHERE undo_of IS NOT NULL AND state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
-CREATE INDEX actions_ready ON actions (tenant, lane, requested_at, id) WHERE state IN ('approved', 'held');
+CREATE INDEX actions_ready ON actions (tenant, turn, requested_at, id, campaign, place) WHERE state IN ('approved', 'held');
 CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_case ON actions (tenant, case_id, requested_at);
@@ -296,10 +300,11 @@ CREATE TABLE intents (
 	account  text COLLATE "C" NOT NULL, -- as its own directory knows it
 	playbook text COLLATE "C" NOT NULL,
 	undo     bigint NOT NULL CHECK (undo IN (0, 1)),
+	campaign text COLLATE "C" NOT NULL, -- empty: none
 	PRIMARY KEY (tenant, action, at),
 	FOREIGN KEY (tenant, action) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED
 );
-CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo);
+CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo, campaign);
 CREATE INDEX intents_account ON intents (tenant, account, name, at);
 
 CREATE TABLE approvals (
@@ -337,6 +342,31 @@ CREATE TABLE leases (
 	fence  bigint NOT NULL CHECK (fence > 0),
 	until  bigint NOT NULL,
 	PRIMARY KEY (tenant, name)
+);
+
+CREATE TABLE campaigns (
+	tenant   text COLLATE "C" NOT NULL,
+	id       text COLLATE "C" NOT NULL,
+	final    bigint NOT NULL,
+	released bigint NOT NULL, -- items below it may leave; 0 while it does not go
+	asked_at bigint NOT NULL,
+	version  bigint NOT NULL CHECK (version > 0),
+	doc      json NOT NULL,
+	PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX campaigns_id ON campaigns (id);
+CREATE INDEX campaigns_open ON campaigns (tenant, asked_at) WHERE final = 0;
+CREATE INDEX campaigns_asked ON campaigns (asked_at, id);
+
+-- The identities of a campaign, in the order in which they go.
+CREATE TABLE campaign_items (
+	tenant   text COLLATE "C" NOT NULL,
+	campaign text COLLATE "C" NOT NULL,
+	place    bigint NOT NULL,
+	run      text COLLATE "C", -- null: not begun
+	doc      json NOT NULL,
+	PRIMARY KEY (tenant, campaign, place),
+	FOREIGN KEY (tenant, campaign) REFERENCES campaigns (tenant, id) DEFERRABLE INITIALLY DEFERRED
 );
 
 CREATE TABLE stops (

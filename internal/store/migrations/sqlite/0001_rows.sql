@@ -214,6 +214,7 @@ CREATE TABLE runs (
 	plan_hash  TEXT NOT NULL,
 	started_at INTEGER NOT NULL,
 	due_at     INTEGER, -- when the clock alone moves it next
+	campaign   TEXT, -- null: the run is on its own
 	stirred    INTEGER NOT NULL CHECK (stirred IN (0, 1)), -- an action or approval of it changed since it did
 	version    INTEGER NOT NULL CHECK (version > 0),
 	doc        TEXT NOT NULL,
@@ -227,6 +228,7 @@ CREATE INDEX runs_due ON runs (due_at, stirred, started_at, tenant, id) WHERE fi
 CREATE INDEX runs_once ON runs (tenant, playbook, once_key, started_at);
 CREATE INDEX runs_case ON runs (tenant, case_id, started_at);
 CREATE INDEX runs_identity ON runs (tenant, identity, started_at);
+CREATE INDEX runs_campaign ON runs (tenant, campaign, id) WHERE campaign IS NOT NULL;
 CREATE INDEX runs_started ON runs (started_at, id);
 
 CREATE TABLE actions (
@@ -238,7 +240,9 @@ CREATE TABLE actions (
 	step         TEXT NOT NULL,
 	name         TEXT NOT NULL,
 	effect       TEXT NOT NULL,
-	lane         INTEGER NOT NULL,
+	turn         INTEGER NOT NULL, -- who goes first
+	campaign     TEXT, -- null: it waits for nobody
+	place        INTEGER NOT NULL, -- in the campaign
 	state        TEXT NOT NULL CHECK (state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed',
 		'verified', 'failed', 'refused', 'reverted', 'expired', 'cancelled')),
 	person       INTEGER NOT NULL CHECK (person IN (0, 1)),
@@ -268,7 +272,7 @@ CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
 CREATE UNIQUE INDEX actions_undo_open ON actions (tenant, undo_of)
 	WHERE undo_of IS NOT NULL AND state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
-CREATE INDEX actions_ready ON actions (tenant, lane, requested_at, id) WHERE state IN ('approved', 'held');
+CREATE INDEX actions_ready ON actions (tenant, turn, requested_at, id, campaign, place) WHERE state IN ('approved', 'held');
 CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_case ON actions (tenant, case_id, requested_at);
@@ -293,10 +297,11 @@ CREATE TABLE intents (
 	account  TEXT NOT NULL, -- as its own directory knows it
 	playbook TEXT NOT NULL,
 	undo     INTEGER NOT NULL CHECK (undo IN (0, 1)),
+	campaign TEXT NOT NULL, -- empty: none
 	PRIMARY KEY (tenant, action, at),
 	FOREIGN KEY (tenant, action) REFERENCES actions (tenant, id) DEFERRABLE INITIALLY DEFERRED
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo);
+CREATE INDEX intents_at ON intents (at, tenant, name, identity, playbook, undo, campaign);
 CREATE INDEX intents_account ON intents (tenant, account, name, at);
 
 CREATE TABLE approvals (
@@ -334,6 +339,31 @@ CREATE TABLE leases (
 	fence  INTEGER NOT NULL CHECK (fence > 0),
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE campaigns (
+	tenant   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	final    INTEGER NOT NULL,
+	released INTEGER NOT NULL, -- items below it may leave; 0 while it does not go
+	asked_at INTEGER NOT NULL,
+	version  INTEGER NOT NULL CHECK (version > 0),
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT;
+CREATE UNIQUE INDEX campaigns_id ON campaigns (id);
+CREATE INDEX campaigns_open ON campaigns (tenant, asked_at) WHERE final = 0;
+CREATE INDEX campaigns_asked ON campaigns (asked_at, id);
+
+-- The identities of a campaign, in the order in which they go.
+CREATE TABLE campaign_items (
+	tenant   TEXT NOT NULL,
+	campaign TEXT NOT NULL,
+	place    INTEGER NOT NULL,
+	run      TEXT, -- null: not begun
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (tenant, campaign, place),
+	FOREIGN KEY (tenant, campaign) REFERENCES campaigns (tenant, id) DEFERRABLE INITIALLY DEFERRED
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE stops (
