@@ -34,8 +34,9 @@ type Store interface {
 	// Cursor returns the cursor of a stream, empty when it has none.
 	Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error)
 	// StaleFacts returns accounts of identities with an open case whose facts were
-	// never read or not since before, at most limit.
-	StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error)
+	// never read or not since before, at most limit: accounts in the directories in
+	// reach, in Entra when none is named.
+	StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int, reach ...identity.Provider) ([]identity.Ref, error)
 	// FactsOf returns what is known of the accounts that refs name, by Ref.Keys.
 	FactsOf(ctx context.Context, t identity.Tenant, refs []identity.Ref) ([]connector.AccountFacts, error)
 }

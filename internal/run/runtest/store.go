@@ -217,7 +217,7 @@ func (db *DB) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (
 }
 
 // StaleFacts is ingest.Store's.
-func (db *DB) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error) {
+func (db *DB) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int, _ ...identity.Provider) ([]identity.Ref, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	open := map[identity.ID]bool{}

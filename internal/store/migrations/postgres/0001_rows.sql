@@ -11,6 +11,7 @@ CREATE TABLE identities (
 	name_key   text COLLATE "C" NOT NULL, -- the name in lower case
 	search     text COLLATE "C" NOT NULL, -- name and UPNs in lower case
 	facts_at   bigint NOT NULL, -- the oldest reading of its cloud accounts; 0: one was never read
+	onprem_at  bigint NOT NULL, -- the oldest reading of its accounts in Active Directory; 0: one was never read
 	updated_at bigint NOT NULL,
 	doc        json NOT NULL,
 	PRIMARY KEY (tenant, id)

@@ -10,6 +10,7 @@ CREATE TABLE identities (
 	name_key   TEXT NOT NULL, -- the name in lower case
 	search     TEXT NOT NULL, -- name and UPNs in lower case
 	facts_at   INTEGER NOT NULL, -- the oldest reading of its cloud accounts; 0: one was never read
+	onprem_at  INTEGER NOT NULL, -- the oldest reading of its accounts in Active Directory; 0: one was never read
 	updated_at INTEGER NOT NULL,
 	doc        TEXT NOT NULL,
 	PRIMARY KEY (tenant, id)
