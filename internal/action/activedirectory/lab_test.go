@@ -24,7 +24,7 @@ import (
 	"github.com/seed-f47efad2/cordon/lab/addc"
 )
 
-var lab = addc.NewLab(addc.Options{DCs: 2, People: 400})
+var lab = addc.NewLab(addc.Options{DCs: 2, People: 720})
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -96,8 +96,8 @@ func (b *bed) shows(t testing.TB, c *addc.DC, dn, attribute string) string {
 	return e[attribute]
 }
 
-// lock locks an account the only way there is, on the first controller.
-func (b *bed) lock(t testing.TB, a addc.Account) {
+// dial opens an LDAPS connection to the first controller that nobody signed in on.
+func (b *bed) dial(t testing.TB) *ldap.Conn {
 	t.Helper()
 	pem, err := os.ReadFile(b.CAFile)
 	if err != nil {
@@ -111,6 +111,13 @@ func (b *bed) lock(t testing.TB, a addc.Account) {
 	}
 	l := ldap.NewConn(tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: b.Controllers[0].Host}), true)
 	l.Start()
+	return l
+}
+
+// lock locks an account the only way there is, on the first controller.
+func (b *bed) lock(t testing.TB, a addc.Account) {
+	t.Helper()
+	l := b.dial(t)
 	defer l.Close()
 	for range 3 {
 		if err := l.Bind(a.UPN, "wrong"); !ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
@@ -185,6 +192,8 @@ type conformance struct {
 	attribute string                               // that the action is about
 	state     func(testing.TB, *bed, string) any   // of a DN; nil: the attribute itself
 	refused   func(testing.TB, *bed) map[string]addc.Account
+	params    map[string]any // of each request
+	extern    bool           // it changes another object than the account: the account's changes say nothing
 }
 
 func TestConformance(t *testing.T) {
@@ -193,7 +202,7 @@ func TestConformance(t *testing.T) {
 	mustChange := func(t testing.TB, b *bed, dn string) any {
 		return b.shows(t, b.Controllers[0], dn, "pwdLastSet") == "0"
 	}
-	for _, c := range []conformance{
+	for _, c := range append(furtherConformance(), []conformance{
 		{name: activedirectory.Disable, undo: activedirectory.Enable, attribute: "userAccountControl", fresh: nothing},
 		{name: activedirectory.Enable, undo: activedirectory.Disable, attribute: "userAccountControl",
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "userAccountControl", "514") }},
@@ -209,7 +218,7 @@ func TestConformance(t *testing.T) {
 			}},
 		{name: activedirectory.WaiveChange, undo: activedirectory.RequireChange, attribute: "pwdLastSet", state: mustChange,
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "pwdLastSet", "0") }},
-	} {
+	}...) {
 		t.Run(string(c.name), func(t *testing.T) {
 			t.Parallel()
 			actiontest.Run(t, func(t *testing.T, part string, run func(*testing.T, actiontest.Bench)) {
@@ -229,7 +238,7 @@ func (b *bed) bench(t *testing.T, c conformance, part string) actiontest.Bench {
 	given := map[string]addc.Account{} // by SID
 	first := b.Controllers[0]
 	bench := actiontest.Bench{
-		Type: b.types[c.name], Undo: b.types[c.undo],
+		Type: b.types[c.name], Undo: b.types[c.undo], Params: c.params,
 		Fresh: func() identity.Ref {
 			a := b.take(t)
 			c.fresh(t, b, a)
