@@ -42,7 +42,9 @@ func (RiskyAgents) Name() connector.Name { return "entraid.riskyAgents" }
 func (AgentDetections) Name() connector.Name { return "entraid.agentRiskDetections" }
 
 // Permissions is connector.Permitted's. Graph: riskyServicePrincipal-list.
-func (RiskyWorkloads) Permissions() []string { return []string{"IdentityRiskyServicePrincipal.Read.All"} }
+func (RiskyWorkloads) Permissions() []string {
+	return []string{"IdentityRiskyServicePrincipal.Read.All"}
+}
 
 // Permissions is connector.Permitted's. Graph beta: riskyAgent-list.
 func (RiskyAgents) Permissions() []string { return []string{"IdentityRiskyAgent.Read.All"} }
