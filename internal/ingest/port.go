@@ -46,8 +46,11 @@ type Tx interface {
 	run.Tx
 
 	// PutSignal stores s as a signal of the identity. The current version is the
-	// newest by Signal.Newer; all versions are kept.
+	// newest by Signal.Newer; all versions are kept. What says the same in another
+	// envelope is PutDuplicate: nothing follows from it.
 	PutSignal(s signal.Signal, owner identity.ID) (Put, error)
+	// SignalOwner returns whose signal it is, and false when there is no such signal.
+	SignalOwner(k signal.Key) (identity.ID, bool, error)
 	PutAccountRisk(r signal.AccountRisk, owner identity.ID) (Put, error)
 	// PutRecords stores records that have no Problem and returns what it did with
 	// each, in their order. The newest version by Record.Newer is kept, the others

@@ -140,8 +140,8 @@ func (r Record) Problem() string {
 // Newer reports whether r replaces old: a later UpdatedAt; else, because most
 // sources tell no such time, the one whose risk has come further (none, at risk,
 // settled), then the higher aggregate level, then the one that says more (several
-// channels tell of one thing), then an order that means nothing but is always the same. Of two versions that differ exactly one is newer, in whatever
-// order they come.
+// channels tell of one thing), then an order that means nothing but is always the
+// same. Of two versions that differ exactly one is newer, in whatever order they come.
 func (r Record) Newer(old Record) bool {
 	if !r.UpdatedAt.Equal(old.UpdatedAt) {
 		return r.UpdatedAt.After(old.UpdatedAt)
