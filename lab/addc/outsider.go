@@ -220,3 +220,12 @@ func (d *Domain) Member(ctx context.Context, c *DC, group, account string) (bool
 		"-s", "base", "-b", group, "(member="+account+")", "1.1")
 	return strings.Contains(out, "dn:"), err
 }
+
+// Script runs a shell script on c as its root, as an administrator at the machine
+// would, and returns what it printed.
+func (d *Domain) Script(ctx context.Context, c *DC, script string) (string, error) {
+	cmd := d.command(ctx, c.PID, "sh")
+	cmd.Env = append(cmd.Env, "SMB_CONF_PATH="+c.conf())
+	cmd.Stdin = strings.NewReader(script)
+	return output(cmd)
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,11 @@ import (
 var lab = addc.NewLab(addc.Options{DCs: 2, People: 720})
 
 func TestMain(m *testing.M) {
+	// These tests wait for replication and other people's tools, not for processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	lab.Close()
 	os.Exit(code)
@@ -47,14 +53,25 @@ func open(t *testing.T) *bed { return openWithin(t, 5*time.Second) }
 func openWithin(t *testing.T, timeout time.Duration) *bed {
 	t.Helper()
 	d := lab.Domain(t)
+	return signIn(t, d, d.Containment, timeout)
+}
+
+// as is the same domain, signed in with another account.
+func (b *bed) as(t *testing.T, who addc.Account) *bed {
+	t.Helper()
+	return signIn(t, b.Domain, who, 5*time.Second)
+}
+
+func signIn(t *testing.T, d *addc.Domain, who addc.Account, timeout time.Duration) *bed {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte(d.Containment.Password), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(who.Password), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b := &bed{Domain: d, wire: &addc.Wire{Domain: d}, types: map[action.Name]action.Type{}}
 	var err error
 	b.client, err = directory.New(directory.Config{Domain: d.Name, DCs: []string{d.Controllers[0].Host, d.Controllers[1].Host}, CAFile: d.CAFile,
-		Bind: directory.Bind{UPN: d.Containment.UPN, Password: secret.Ref("file:" + file)}}, directory.Options{Dial: b.wire.Dial, Timeout: timeout})
+		Bind: directory.Bind{UPN: who.UPN, Password: secret.Ref("file:" + file)}}, directory.Options{Dial: b.wire.Dial, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
