@@ -109,6 +109,7 @@ type Action struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why held, refused, failed, unconfirmed or cancelled, in words
 	Person bool   `json:"person,omitempty"` // a person must decide: automation will not touch it again
+	Moot   bool   `json:"moot,omitempty"`   // refused: what called for it did not hold any more when its turn came
 
 	Before     json.RawMessage `json:"before,omitempty"` // recorded before the intent (law 5)
 	BeforeText string          `json:"beforeText,omitempty"`
@@ -129,6 +130,11 @@ type Action struct {
 	EndedAt     time.Time `json:"endedAt,omitzero"`
 	NextAt      time.Time `json:"nextAt,omitzero"`   // not to be looked at before
 	Deadline    time.Time `json:"deadline,omitzero"` // of the proof
+
+	// TTL is how long after it is proven it is taken back by itself, ExpiresAt when;
+	// zero: it stays until somebody asks.
+	TTL       time.Duration `json:"ttl,omitempty"`
+	ExpiresAt time.Time     `json:"expiresAt,omitzero"`
 
 	UndoOf   ID `json:"undoOf,omitempty"`
 	UndoneBy ID `json:"undoneBy,omitempty"`
@@ -159,6 +165,9 @@ func (a Action) Move(to State, reason string, now time.Time) (Action, error) {
 		a.AcceptedAt = now
 	case Verified:
 		a.VerifiedAt = now
+		if a.TTL > 0 {
+			a.ExpiresAt = now.Add(a.TTL)
+		}
 	}
 	if to.Final() && a.EndedAt.IsZero() {
 		a.EndedAt = now

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	// Lease is how long a process that went silent keeps a tenant before another
 	// takes it over; all processes on a store use the same. 0 means 10 seconds.
 	Lease time.Duration
+	// Dial reaches domain controllers; nil is a net.Dialer's. Tests put themselves between.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Operators are known beside those of the configuration.
 	Operators []desk.Known
 	// Reload is asked for a new configuration when the process is told to reload;
@@ -151,7 +154,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.sequencer = audit.NewSequencer(a.db.Audit(), signer, o.Log, audit.Options{Now: o.Now, Publish: publisher(o.Config.Audit.CheckpointFile)})
 	a.driver = &run.Driver{
 		Store: a.db.Runs(), Planner: planner{a}, Catalogue: a.specs, Policy: a.policy, Mode: a.mode, Now: o.Now,
-		Connected: func(identity.Tenant) []identity.Provider { return connected }, Nudge: a.nudgeDispatch, Log: o.Log,
+		Connected: a.connected, Nudge: a.nudgeDispatch, Log: o.Log,
 	}
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
@@ -163,6 +166,11 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.handler, err = a.routes()
 	return a, err
+}
+
+// connected says which directories Cordon can act in for a tenant.
+func (a *App) connected(t identity.Tenant) []identity.Provider {
+	return connected(a.settings.Load().tenants[t])
 }
 
 // known returns the configured tenants.
@@ -182,6 +190,9 @@ func (a *App) Close() error {
 		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	for _, t := range a.tenants {
+		errs = append(errs, t.domains.close())
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
@@ -334,6 +345,7 @@ func (a *App) needsRestart(c config.Config) error {
 	differ("the number of tenants", len(c.Tenants) == len(old.Tenants))
 	for n := range min(len(c.Tenants), len(old.Tenants)) {
 		differ(fmt.Sprintf("tenants[%d]: how to reach it", n), c.Tenants[n].Config == old.Tenants[n].Config)
+		differ(fmt.Sprintf("tenants[%d].directories", n), reflect.DeepEqual(c.Tenants[n].Directories, old.Tenants[n].Directories))
 		differ(fmt.Sprintf("tenants[%d].connectors", n), c.Tenants[n].Connectors == old.Tenants[n].Connectors)
 	}
 	return errors.Join(errs...)

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -45,7 +46,7 @@ func (a *App) Backfill(ctx context.Context, t identity.Tenant, name string, r io
 			return total, fmt.Errorf("%s: %w", name, err)
 		}
 		classify(&page, t, rec, name)
-		if len(page.Signals)+len(page.Accounts)+len(page.Rejects) >= backfillPage {
+		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects) >= backfillPage {
 			if err := flush(); err != nil {
 				return total, err
 			}
@@ -72,6 +73,13 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 	}
 	is := func(member string) bool { v, ok := has[member]; return ok && !bytes.Equal(v, []byte("null")) }
 	switch {
+	case is("agentId") && is("riskEventType"):
+		s, reason := entraid.DecodeAgent(t, rec.Raw)
+		if reason != "" {
+			refuse(signal.AgentDetection, reason)
+			return
+		}
+		page.Signals = append(page.Signals, s)
 	case is("servicePrincipalId") && (is("riskEventType") || is("riskType")):
 		s, reason := entraid.DecodeWorkload(t, rec.Raw)
 		if reason != "" {
@@ -86,6 +94,13 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 			return
 		}
 		page.Signals = append(page.Signals, s)
+	case is("riskLastUpdatedDateTime") && (is("servicePrincipalType") || is("appId")):
+		r, reason := entraid.DecodeRiskyWorkload(t, rec.Raw)
+		if reason != "" {
+			refuse("entra.riskyServicePrincipal", reason)
+			return
+		}
+		page.Accounts = append(page.Accounts, r)
 	case is("riskLastUpdatedDateTime"):
 		r, reason := entraid.DecodeRiskyUser(t, rec.Raw)
 		if reason != "" {
@@ -94,13 +109,38 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 		}
 		page.Accounts = append(page.Accounts, r)
 	case is("evidence") || is("detectionSource"):
-		s, reason := defender.Decode(t, rec.Raw)
+		told, reason := defender.Decode(t, rec.Raw, false)
 		if reason != "" {
 			refuse(signal.DefenderAlert, reason)
 			return
 		}
-		page.Signals = append(page.Signals, s)
+		page.Signals = append(page.Signals, told.Signals...)
+		page.Records = append(page.Records, told.Records...)
 	default:
-		refuse("", "neither a risk detection, a riskyUser nor an alert")
+		classifyRecord(page, t, rec.Raw, is, refuse)
 	}
+}
+
+// classifyRecord puts what is kept without an opinion into the page.
+func classifyRecord(page *connector.Page, t identity.Tenant, raw json.RawMessage, is func(string) bool, refuse func(signal.Source, string)) {
+	var r record.Record
+	var reason string
+	switch {
+	case is("activityDisplayName") && is("activityDateTime"):
+		r, reason = entraid.DecodeAudit(t, raw)
+	case is("conditionalAccessStatus") || is("signInEventTypes") || is("riskLevelDuringSignIn"):
+		r, reason = entraid.DecodeSignIn(t, raw)
+	case is("incidentWebUrl"):
+		r, reason = defender.DecodeIncident(t, raw)
+	case is("healthIssueType"):
+		r, reason = defender.DecodeHealthIssue(t, raw)
+	default:
+		refuse("", "none of the objects that Cordon keeps")
+		return
+	}
+	if reason != "" {
+		refuse(signal.Source(r.Source), reason)
+		return
+	}
+	page.Records = append(page.Records, r)
 }

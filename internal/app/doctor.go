@@ -80,6 +80,10 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 			}
 		}
 		out = append(out, examine(ctx, t, need, roles, now)...)
+		for _, c := range examineDomains(ctx, t, now, nil) {
+			c.Tenant = cmp.Or(t.Name, t.TenantID)
+			out = append(out, c)
+		}
 	}
 	return out, nil
 }
@@ -129,6 +133,9 @@ func examine(ctx context.Context, t config.Tenant, need map[string][]string, rol
 			Fix: "assign it to the app's service principal if Cordon shall contain administrators; without it those steps fail with that reason"})
 	}
 	out = append(out, sensors(ctx, name, client))
+	if len(t.Directories) > 0 {
+		out = append(out, synchronisation(ctx, name, client))
+	}
 	return out
 }
 
@@ -157,7 +164,7 @@ func permissions(tenant, token string, need map[string][]string) []Check {
 	}
 	slices.Sort(granted)
 	for _, g := range granted {
-		if need[g] == nil && g != sensorsPermission { // the doctor itself asks with that one
+		if need[g] == nil && g != sensorsPermission && g != syncPermission { // the doctor itself asks with these
 			c := Check{Tenant: tenant, Name: "permission " + g, Health: Excess, Text: "granted and not needed by the connectors and playbooks in use", Fix: "remove it"}
 			for _, n := range names {
 				if implies(g, n) && !slices.Contains(granted, n) {

@@ -13,10 +13,6 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
-// connected says which directories Cordon can act in. Active Directory joins it
-// with its connector.
-var connected = []identity.Provider{identity.EntraID}
-
 // A stream is a source with its interval.
 type stream struct {
 	source connector.Source
@@ -27,7 +23,7 @@ type stream struct {
 func streams(t config.Tenant, in entraid.Tenant) []stream {
 	every := t.Connectors.WithDefaults()
 	return []stream{
-		{entraid.Directory{Tenant: in, ProtectedGroups: t.ProtectedGroups(), Connected: connected}, every.Directory},
+		{entraid.Directory{Tenant: in, ProtectedGroups: t.ProtectedGroups(), Connected: connected(t)}, every.Directory},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
 		{entraid.WorkloadDetections{Tenant: in}, every.WorkloadDetections},
 		{entraid.RiskyUsers{Tenant: in}, every.RiskyUsers},
@@ -58,10 +54,21 @@ func Streams() []Stream {
 	return append(out, Stream{Name: "entraid.users", Permissions: entraid.Users{}.Permissions(), Every: config.Connectors{}.WithDefaults().OpenCases})
 }
 
-// Catalogue lists the actions: one line for each directory. A nil client gives a
-// catalogue to look at, not to act with.
-func Catalogue(client *graph.Client) (*action.Catalogue, error) {
+// Catalogue lists the actions. A nil client gives a catalogue to look at, not to
+// act with.
+func Catalogue(client *graph.Client) (*action.Catalogue, error) { return catalogue(client, domains{}) }
+
+// catalogue has one line for each directory. All tenants have the
+// same ones, whatever they have connected, because a plan's hash names them.
+func catalogue(client *graph.Client, on domains) (*action.Catalogue, error) {
 	var types []action.Type
 	types = append(types, actionentraid.Types(client)...)
-	return action.NewCatalogue(types, actionentraid.Routes())
+	types = append(types, on.types()...)
+	routes := actionentraid.Routes()
+	for _, r := range routes {
+		if to := routesOnPremises[r.Name]; to != "" {
+			r.To[identity.ActiveDirectory] = to
+		}
+	}
+	return action.NewCatalogue(types, routes)
 }

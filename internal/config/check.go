@@ -155,8 +155,14 @@ func (t Tenant) check(f *findings, at string) {
 	if t.Mode != "" && t.Mode != "observe" && t.Mode != "act" {
 		f.add(at+".mode", "%q is not one of observe, act", t.Mode)
 	}
+	domains := map[string]bool{}
 	for n, d := range t.Directories {
-		f.add(fmt.Sprintf("%s.directories[%d]", at, n), "%s: Active Directory cannot be connected by this version; leave directories empty, and what needs it is held for a person", d.Domain)
+		key := fmt.Sprintf("%s.directories[%d]", at, n)
+		f.under(key, d.Check())
+		if name := strings.ToLower(d.Domain); domains[name] && name != "" {
+			f.add(key+".domain", "%s is listed twice", d.Domain)
+		}
+		domains[strings.ToLower(d.Domain)] = true
 	}
 	for n, p := range t.Protected {
 		p.check(f, fmt.Sprintf("%s.protected[%d]", at, n))
@@ -189,7 +195,7 @@ func (p Protected) check(f *findings, at string) {
 	if p.Reason == "" {
 		f.add(at+".reason", "missing; it is shown wherever the protection stops something")
 	}
-	if p.Group != "" && !guid.MatchString(p.Group) {
-		f.add(at+".group", "%q is not an object id", p.Group)
+	if p.Group != "" && !guid.MatchString(p.Group) && !identity.IsSID(p.Group) {
+		f.add(at+".group", "%q is neither an object id nor a SID", p.Group)
 	}
 }

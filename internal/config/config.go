@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
@@ -74,11 +75,11 @@ type Tenant struct {
 	Name         string `yaml:"name"` // for people
 	graph.Config `yaml:",inline"`
 
-	Mode        string          `yaml:"mode"` // observe or act; observe
-	Connectors  Connectors      `yaml:"connectors"`
-	Directories []Directory     `yaml:"directories"` // Active Directory domains
-	Protected   []Protected     `yaml:"protected"`
-	Limits      dispatch.Limits `yaml:"limits"`
+	Mode        string             `yaml:"mode"` // observe or act; observe
+	Connectors  Connectors         `yaml:"connectors"`
+	Directories []directory.Config `yaml:"directories"` // Active Directory domains
+	Protected   []Protected        `yaml:"protected"`
+	Limits      dispatch.Limits    `yaml:"limits"`
 }
 
 // Key returns the tenant's id in canonical form.
@@ -119,36 +120,37 @@ func (c Connectors) WithDefaults() Connectors {
 	return c
 }
 
-// A Directory is an Active Directory domain. No connector for it is built in
-// yet, so naming one is an error rather than a promise.
-type Directory struct {
-	Domain string `yaml:"domain"`
-}
-
 // Protected names accounts that automation never changes. Exactly one of ID,
 // UPN, SID and Group is given.
 type Protected struct {
 	ID     string `yaml:"id"`
 	UPN    string `yaml:"upn"`
 	SID    string `yaml:"sid"`
-	Group  string `yaml:"group"` // object id of a group; its members are protected
+	Group  string `yaml:"group"` // object id of a group, or the SID of one in Active Directory; its members are protected
 	Reason string `yaml:"reason"`
 }
 
 // Policy returns the tenant's protection policy.
 func (t Tenant) Policy() identity.Policy {
-	p := identity.Policy{OwnAppIDs: []string{t.ClientID}}
+	p := identity.Policy{OwnAppIDs: []string{t.ClientID}, OnPremises: len(t.Directories) > 0}
 	for _, e := range t.Protected {
 		p.List = append(p.List, identity.Protected{Match: e.ID + e.UPN + e.SID + e.Group, Group: e.Group != "", Reason: e.Reason})
 	}
 	return p
 }
 
-// ProtectedGroups returns the ids of the protected groups.
+// ProtectedGroups returns the object ids of the protected groups of Entra.
 func (t Tenant) ProtectedGroups() []string {
+	return t.groups(func(id string) bool { return !identity.IsSID(id) })
+}
+
+// ProtectedSIDs returns the SIDs of the protected groups of Active Directory.
+func (t Tenant) ProtectedSIDs() []string { return t.groups(identity.IsSID) }
+
+func (t Tenant) groups(which func(string) bool) []string {
 	var ids []string
 	for _, e := range t.Protected {
-		if e.Group != "" {
+		if e.Group != "" && which(e.Group) {
 			ids = append(ids, e.Group)
 		}
 	}
@@ -219,6 +221,11 @@ func (c *Config) resolve(folder string) {
 		abs(&t.CAFile)
 		abs(&t.Credential.CertificateFile)
 		abs(&t.Credential.FederatedTokenFile)
+		for m := range t.Directories {
+			abs(&t.Directories[m].CAFile)
+			abs(&t.Directories[m].Bind.Keytab)
+			ref(&t.Directories[m].Bind.Password)
+		}
 		ref(&t.Credential.Secret)
 		ref(&t.Credential.CertificatePassword)
 	}

@@ -40,6 +40,9 @@ type Page struct {
 type AccountFacts struct {
 	Ref   identity.Ref
 	Facts identity.Facts
+	// ImmutableID is Entra's onPremisesImmutableId, which joins a synchronised
+	// account to the one it comes from; "" when there is none.
+	ImmutableID string `json:",omitempty"`
 }
 
 // DirectoryFacts are facts about a tenant as a whole.
@@ -82,6 +85,10 @@ type Source interface {
 type Lookup interface {
 	Facts(ctx context.Context, refs []identity.Ref) ([]AccountFacts, error)
 }
+
+// A Reach is a Lookup that says which directories it reads; one that does not reads
+// Entra alone.
+type Reach interface{ Reaches() []identity.Provider }
 
 // A Historian is a Lookup that also tells how the risk of one account came to be
 // what it is: every change the source remembers, with who made it, in no order. It

@@ -15,12 +15,17 @@ import (
 type Window struct {
 	Since time.Time `json:"since"` // the latest change seen
 	Deep  time.Time `json:"deep"`  // when the long overlap was last read
+	// Late is when the longest overlap was last read: identity protection changes
+	// and adds records for two days after the time they carry.
+	Late time.Time `json:"late,omitzero"`
 }
 
 const (
 	shallow   = 10 * time.Second // read again with each poll
 	deep      = 15 * time.Minute // read again every deepEvery
 	deepEvery = 5 * time.Minute
+	late      = 49 * time.Hour // read again every lateEvery
+	lateEvery = 6 * time.Hour
 )
 
 // ParseWindow reads a cursor that Cursor wrote. A cursor of another shape is
@@ -46,8 +51,12 @@ func (w Window) Cursor() Cursor {
 // zero time means from the beginning.
 func (w Window) From(now time.Time) (time.Time, Window) {
 	if w.Since.IsZero() {
-		w.Deep = now
+		w.Deep, w.Late = now, now
 		return time.Time{}, w
+	}
+	if now.Sub(w.Late) >= lateEvery || now.Before(w.Late) {
+		w.Deep, w.Late = now, now
+		return w.Since.Add(-late), w
 	}
 	if now.Sub(w.Deep) >= deepEvery || now.Before(w.Deep) { // before: the clock was set back
 		w.Deep = now

@@ -122,6 +122,20 @@ func unheardOf(s signal.Signal) Entry {
 	}
 }
 
+// CausesOfType returns what signals of the type may speak of: one cause, or several
+// when different lists use the word; none for a type that no list has. Case does not
+// count.
+func CausesOfType(name string) []signal.Cause {
+	c := catalogue()
+	var out []signal.Cause
+	for _, g := range []Group{SignIn, User, Workload, Agent} {
+		if n, ok := c.types[typeKey{g, strings.ToLower(name)}]; ok && !slices.Contains(out, c.entries[n].Cause) {
+			out = append(out, c.entries[n].Cause)
+		}
+	}
+	return out
+}
+
 // All returns every entry, list by list in the order of Microsoft's pages, what is
 // on no list last.
 func All() []Entry { return slices.Clone(catalogue().entries) }
@@ -161,4 +175,16 @@ func plain(title string) string {
 		}
 	}
 	return words(b.String())
+}
+
+// Title is the name of s for people: the source's own title, or, where there is
+// none but the type, the name that Microsoft displays for it.
+func Title(s signal.Signal) string {
+	if s.Title != "" && s.Title != s.Type {
+		return s.Title
+	}
+	if e, known := Of(s); known && s.Source != signal.DefenderAlert {
+		return e.Name
+	}
+	return cmp.Or(s.Title, s.Type, "a signal without a type")
 }

@@ -109,3 +109,12 @@ func bytesFilter(attribute string, b []byte) string {
 func textFilter(attribute, value string) string {
 	return "(" + attribute + "=" + ldap.EscapeFilter(value) + ")"
 }
+
+// Escape returns a text as the value of a filter (RFC 4515).
+func Escape(value string) string { return ldap.EscapeFilter(value) }
+
+// Bytes returns octets as the value of a filter.
+func Bytes(b []byte) string {
+	f := bytesFilter("", b)
+	return f[2 : len(f)-1]
+}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -35,6 +36,33 @@ func (o Object) Text(attribute string) (string, bool) {
 		return "", false
 	}
 	return string(v[0]), true
+}
+
+// number returns an attribute as a whole number, 0 when it is none or not there.
+func (o Object) number(attribute string) int64 {
+	text, _ := o.Text(attribute)
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// Number is an attribute as a whole number, and whether it is one.
+func (o Object) Number(attribute string) (int64, bool) {
+	text, ok := o.Text(attribute)
+	v, err := strconv.ParseInt(text, 10, 64)
+	return v, ok && err == nil
+}
+
+// span returns an interval, which the directory writes as negative 100 ns; 0 when
+// it is none or never.
+func (o Object) span(attribute string) time.Duration {
+	v := o.number(attribute)
+	if v >= 0 || v < -1<<62/100 {
+		return 0
+	}
+	return time.Duration(-v) * 100
 }
 
 // Is reports whether one of objectClass's values is class.
@@ -184,6 +212,9 @@ type Query struct {
 	Filter     string   // RFC 4515; made with the escaping functions only
 	Attributes []string // a name may carry a range option, "member;range=0-99"; all values are read nevertheless
 	Page       int      // objects to a page; 500
+	Limit      int      // objects at most; 0 is all of them
+	One        bool     // the base object alone, which constructed attributes (tokenGroups) need
+	Descriptor bool     // nTSecurityDescriptor without the audit list, which only administrators may read
 }
 
 // Search yields what the preferred writable controller finds, page by page, each
@@ -201,7 +232,9 @@ func (c *Client) Search(ctx context.Context, q Query) iter.Seq2[Object, error] {
 					if err != nil {
 						return err
 					}
-					all = append(all, o)
+					if all = append(all, o); q.Limit > 0 && len(all) >= q.Limit {
+						return nil
+					}
 				}
 				return nil
 			})
@@ -227,10 +260,17 @@ func (c *Client) search(ctx context.Context, h *host, s *session, q Query) iter.
 		}
 		paging := ldap.NewControlPaging(uint32(min(q.Page, 1000)))
 		attributes := append([]string{"objectGUID", "objectSid", "objectClass"}, q.Attributes...)
+		scope, controls := ldap.ScopeWholeSubtree, []ldap.Control{paging}
+		if q.One {
+			scope = ldap.ScopeBaseObject
+		}
+		if q.Descriptor { // owner, group and discretionary list (MS-ADTS 3.1.1.3.4.1.11)
+			controls = append(controls, &ldap.ControlMicrosoftSDFlags{Criticality: true, ControlValue: 7})
+		}
 		for {
 			var r *ldap.SearchResult
 			err := c.do(ctx, h, s, "search", false, func(l *ldap.Conn) (err error) {
-				r, err = l.Search(ldap.NewSearchRequest(q.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, q.Filter, attributes, []ldap.Control{paging}))
+				r, err = l.Search(ldap.NewSearchRequest(q.Base, scope, ldap.NeverDerefAliases, 0, 0, false, q.Filter, attributes, controls))
 				return err
 			})
 			if err != nil {

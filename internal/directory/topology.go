@@ -24,6 +24,7 @@ type Controller struct {
 type topology struct {
 	controllers []Controller // writable ones first, the PDC before all
 	netbios     string       // the domain's short name
+	sid         string       // the domain's own SID, which begins those of its accounts
 	at          time.Time
 }
 
@@ -39,6 +40,22 @@ const staleFor = time.Hour
 func (c *Client) Controllers(ctx context.Context) ([]Controller, error) {
 	t, err := c.learn(ctx)
 	return slices.Clone(t.controllers), err
+}
+
+// SID returns the domain's own security identifier, with which the SIDs of all its
+// accounts begin.
+func (c *Client) SID(ctx context.Context) (string, error) {
+	t, err := c.learn(ctx)
+	if err == nil && t.sid == "" {
+		err = fault.Errorf(fault.Unavailable, "%s does not show its SID", c.cfg.Domain)
+	}
+	return t.sid, err
+}
+
+// NetBIOS returns the domain's short name, as before a backslash.
+func (c *Client) NetBIOS(ctx context.Context) (string, error) {
+	t, err := c.learn(ctx)
+	return t.netbios, err
 }
 
 // learn returns the topology, asking the configured controllers one by one when the
@@ -126,7 +143,7 @@ func (c *Client) survey(ctx context.Context, h *host, s *session) (topology, err
 		}
 		return r.Entries, nil
 	}
-	domain, err := search(c.cfg.BaseDN, ldap.ScopeBaseObject, "(objectClass=*)", "fSMORoleOwner")
+	domain, err := search(c.cfg.BaseDN, ldap.ScopeBaseObject, "(objectClass=*)", "fSMORoleOwner", "objectSid")
 	if err != nil {
 		return topology{}, err
 	}
@@ -151,6 +168,9 @@ func (c *Client) survey(ctx context.Context, h *host, s *session) (topology, err
 	pdc := ""
 	if len(domain) == 1 {
 		pdc = domain[0].GetAttributeValue("fSMORoleOwner")
+		if t.sid, err = SIDText(domain[0].GetRawAttributeValue("objectSid")); err != nil {
+			t.sid = "" // not shown; who needs it says so
+		}
 	}
 	for _, n := range settings {
 		readOnly := slices.ContainsFunc(n.GetAttributeValues("objectClass"), func(v string) bool { return strings.EqualFold(v, "nTDSDSARO") })

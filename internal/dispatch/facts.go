@@ -33,7 +33,7 @@ func learn(i identity.Identity, ref identity.Ref, read *identity.Facts, at time.
 		if next.AsOf.Before(was.AsOf) {
 			return i, false
 		}
-		next.RolesAsOf, next.Roles, next.Groups = was.RolesAsOf, was.Roles, was.Groups
+		next.RolesAsOf, next.Roles, next.Groups, next.GroupsRead, next.OnPremises = was.RolesAsOf, was.Roles, was.Groups, was.GroupsRead, was.OnPremises
 		next.RegistrationAsOf, next.MFARegistered, next.Passwordless = was.RegistrationAsOf, was.MFARegistered, was.Passwordless
 		fresh := next.AsOf.Sub(was.AsOf) < refresh
 		was.AsOf = next.AsOf

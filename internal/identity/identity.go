@@ -141,11 +141,13 @@ type Facts struct {
 	SessionsValidFrom  time.Time `json:"sessionsValidFrom,omitzero"`
 
 	RolesAsOf time.Time `json:"rolesAsOf,omitzero"` // when role membership was read; zero: unknown
-	Roles     []Role    `json:"roles,omitempty"`
-	Groups    []string  `json:"groups,omitempty"` // ids of the groups the protected list names, as far as read
+	Roles     []Role    `json:"roles,omitempty"`    // in Active Directory: the sensitive groups it is in, however deep, by SID
+	Groups    []string  `json:"groups,omitempty"`   // ids of the groups the protected list names, as far as read
 	// GroupsRead are the ids of the groups whose members were read: of any other
 	// nobody knows whether the account is in it.
 	GroupsRead []string `json:"groupsRead,omitempty"`
+	// OnPremises is read together with Roles, of accounts in Active Directory.
+	OnPremises *OnPremises `json:"onPremises,omitempty"`
 
 	RegistrationAsOf time.Time `json:"registrationAsOf,omitzero"`
 	MFARegistered    *bool     `json:"mfaRegistered,omitempty"`

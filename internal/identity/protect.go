@@ -20,6 +20,9 @@ type Policy struct {
 	List        []Protected
 	OwnAppIDs   []string      // application ids Cordon itself signs in with
 	RolesMaxAge time.Duration // 0 means 24 hours
+	// OnPremises says that Active Directory is connected: what it has not said of an
+	// account there protects.
+	OnPremises bool
 }
 
 // A Protection is the answer: why an identity must not be changed by
@@ -65,8 +68,11 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		}
 		if rid := ridOf(a.SID); rid == "502" || isKrbtgt(a.SAM) {
 			add("krbtgt: signs every Kerberos ticket of the domain")
-		} else if rid == "500" {
-			add("the domain's built-in Administrator")
+		} else if text := builtIn[rid]; text != "" {
+			add("%s", text)
+		}
+		for _, text := range a.Facts.OnPremises.reasons() {
+			add("%s", text)
 		}
 	}
 	if i.Kind == KindComputer || slices.ContainsFunc(i.Accounts, func(a Account) bool { return strings.HasSuffix(a.SAM, "$") }) {
@@ -80,7 +86,7 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 		add("no source has said what kind of account it is")
 	}
 	for _, a := range i.Accounts {
-		for _, text := range p.unread(a) {
+		for _, text := range append(p.unread(a), p.unreadOnPremises(a, now, maxAge)...) {
 			out.Unknown = true
 			add("%s", text)
 		}
@@ -120,7 +126,7 @@ func (p Policy) unread(a Account) (texts []string) {
 		want := strings.Trim(e.Match, " {}")
 		is := func(v string) bool { return strings.EqualFold(want, strings.Trim(v, " {}")) }
 		switch {
-		case want == "":
+		case want == "", e.Group && IsSID(want): // a group of Active Directory
 		case e.Group && !slices.ContainsFunc(a.Facts.GroupsRead, is):
 			texts = append(texts, "the members of the protected group "+want+" have not been read yet")
 		case e.Group, workload:

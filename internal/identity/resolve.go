@@ -267,7 +267,7 @@ func (f Facts) Merge(g Facts) Facts {
 		f.LastPasswordChange, f.SessionsValidFrom = g.LastPasswordChange, g.SessionsValidFrom
 	}
 	if !g.RolesAsOf.IsZero() && !g.RolesAsOf.Before(f.RolesAsOf) {
-		f.RolesAsOf, f.Roles, f.Groups, f.GroupsRead = g.RolesAsOf, g.Roles, g.Groups, g.GroupsRead
+		f.RolesAsOf, f.Roles, f.Groups, f.GroupsRead, f.OnPremises = g.RolesAsOf, g.Roles, g.Groups, g.GroupsRead, g.OnPremises
 	}
 	if !g.RegistrationAsOf.IsZero() && !g.RegistrationAsOf.Before(f.RegistrationAsOf) {
 		f.RegistrationAsOf, f.MFARegistered, f.Passwordless = g.RegistrationAsOf, g.MFARegistered, g.Passwordless

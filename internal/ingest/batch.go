@@ -232,11 +232,18 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 		}
 		return b.reject(stream, connector.Reject{Source: s.Source, Place: "signal " + s.ExternalID, Reason: reason, Raw: raw})
 	}
+	before, err := b.ownerBefore(s)
+	if err != nil {
+		return err
+	}
 	put, err := b.tx.PutSignal(s, res.Identity.ID)
 	if err != nil {
 		return err
 	}
 	b.res.count(put)
+	if put == PutUpdated && before != "" && before != res.Identity.ID {
+		b.touch(before).assess = true // it lost the signal
+	}
 	if put == PutNew || put == PutUpdated {
 		t := b.touch(res.Identity.ID)
 		t.assess = true
@@ -245,6 +252,16 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 		}
 	}
 	return nil
+}
+
+// ownerBefore returns whose signal it was until now; empty for a new one. Only of
+// alerts, which name several accounts, a later version may be about another one.
+func (b *batch) ownerBefore(s signal.Signal) (identity.ID, error) {
+	if s.Source != signal.DefenderAlert {
+		return "", nil
+	}
+	id, _, err := b.tx.SignalOwner(s.Key())
+	return id, err
 }
 
 func (b *batch) risk(stream connector.Name, r signal.AccountRisk) error {

@@ -157,7 +157,7 @@ func (p *Pipeline) takePart(ctx context.Context, t identity.Tenant, stream conne
 	var open []identity.Ref
 	if part.Directory != nil {
 		var err error
-		if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases); err != nil {
+		if open, err = p.Store.StaleFacts(ctx, t, p.Now(), openCases, p.reach(t)...); err != nil {
 			return Result{}, fmt.Errorf("find the accounts of open cases: %w", err)
 		}
 	}
@@ -260,7 +260,7 @@ func (p *Pipeline) Refresh(ctx context.Context, t identity.Tenant, limit int) (R
 }
 
 func (p *Pipeline) refresh(ctx context.Context, t identity.Tenant, l connector.Lookup, limit int) (Result, error) {
-	refs, err := p.Store.StaleFacts(ctx, t, p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge)), limit)
+	refs, err := p.Store.StaleFacts(ctx, t, p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge)), limit, p.reach(t)...)
 	if err != nil {
 		return Result{}, fmt.Errorf("find stale facts: %w", err)
 	}
@@ -289,6 +289,14 @@ func (p *Pipeline) lookupOf(t identity.Tenant) connector.Lookup {
 	return p.Lookup(t)
 }
 
+// reach says which directories the tenant's lookup reads.
+func (p *Pipeline) reach(t identity.Tenant) []identity.Provider {
+	if r, ok := p.lookupOf(t).(connector.Reach); ok {
+		return r.Reaches()
+	}
+	return nil
+}
+
 // lookup reads the facts of the page's subjects that are not known or old, as
 // far as it can.
 func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector.Page) []connector.AccountFacts {
@@ -298,9 +306,10 @@ func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector
 	}
 	var refs []identity.Ref
 	seen := map[identity.Key]bool{}
+	reaches := reachesOnPremises(l)
 	add := func(r identity.Ref) {
-		// Only the cloud account is looked up: the directory knows it by its id.
-		if keys := r.Keys(); len(keys) > 0 && keys[0].Kind == identity.KeyEntraObject && !seen[keys[0]] {
+		// Entra knows an account by its id, Active Directory by any of its keys.
+		if keys := r.Keys(); len(keys) > 0 && (reaches || keys[0].Kind == identity.KeyEntraObject) && !seen[keys[0]] {
 			seen[keys[0]] = true
 			refs = append(refs, r)
 		}
@@ -318,23 +327,7 @@ func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector
 	if len(refs) == 0 {
 		return nil
 	}
-	known, err := p.Store.FactsOf(ctx, t, refs)
-	if err != nil {
-		p.log().WarnContext(ctx, "what is known of the page's accounts could not be read; all are looked up", "tenant", t, "err", err)
-	}
-	fresh := map[identity.Key]bool{}
-	oldest := p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge))
-	for _, k := range known {
-		if keys := k.Ref.Keys(); len(keys) > 0 && !k.Facts.AsOf.IsZero() && k.Facts.AsOf.After(oldest) {
-			fresh[keys[0]] = true
-		}
-	}
-	var want []identity.Ref
-	for _, r := range refs {
-		if !fresh[r.Keys()[0]] {
-			want = append(want, r)
-		}
-	}
+	want := p.stale(ctx, t, refs, reaches)
 	if len(want) == 0 {
 		return nil
 	}
@@ -345,6 +338,70 @@ func (p *Pipeline) lookup(ctx context.Context, t identity.Tenant, page connector
 		p.log().WarnContext(ctx, "facts could not be read; plans that need them hold until they are", "tenant", t, "accounts", len(want), "read", len(facts), "err", err)
 	}
 	return facts
+}
+
+// reachesOnPremises reports whether the lookup reads Active Directory too.
+func reachesOnPremises(l connector.Lookup) bool {
+	r, ok := l.(connector.Reach)
+	return ok && slices.Contains(r.Reaches(), identity.ActiveDirectory)
+}
+
+// stale returns the refs of which something is not known or old: the account
+// itself, or, where Active Directory is read, the one it is synchronised from.
+func (p *Pipeline) stale(ctx context.Context, t identity.Tenant, refs []identity.Ref, reaches bool) (want []identity.Ref) {
+	known, err := p.Store.FactsOf(ctx, t, refs)
+	if err != nil {
+		p.log().WarnContext(ctx, "what is known of the page's accounts could not be read; all are looked up", "tenant", t, "err", err)
+	}
+	fresh := map[identity.Key]bool{}
+	source := map[identity.Key]identity.Key{} // the SID that an account is synchronised from
+	oldest := p.Now().Add(-cmp.Or(p.FactsMaxAge, factsMaxAge))
+	note := func(list []connector.AccountFacts) (sids []identity.Ref) {
+		for _, k := range list {
+			keys := k.Ref.Keys()
+			if len(keys) == 0 {
+				continue
+			}
+			onPremises := k.Ref.Provider == identity.ActiveDirectory
+			for _, key := range keys {
+				// Each account is fresh under the keys of its own directory.
+				if onPremises != (key.Kind == identity.KeyEntraObject) && current(k, oldest) {
+					fresh[key] = true
+				}
+			}
+			if reaches && !onPremises && k.Ref.SID != "" && k.Facts.Synced != nil && *k.Facts.Synced {
+				source[keys[0]] = identity.Ref{SID: k.Ref.SID}.Keys()[0]
+				sids = append(sids, identity.Ref{SID: k.Ref.SID})
+			}
+		}
+		return sids
+	}
+	if sids := note(known); len(sids) > 0 {
+		// Accounts named by their cloud id alone do not bring the other side with them.
+		if more, err := p.Store.FactsOf(ctx, t, sids); err == nil {
+			note(more)
+		}
+	}
+	for _, r := range refs {
+		key := r.Keys()[0]
+		if sid, synced := source[key]; !fresh[key] || synced && !fresh[sid] {
+			want = append(want, r)
+		}
+	}
+	return want
+}
+
+// current reports whether all that a lookup reads of an account was read since.
+func current(k connector.AccountFacts, since time.Time) bool {
+	f := k.Facts
+	gone := f.Found != nil && !*f.Found
+	switch {
+	case k.Ref.Provider != identity.ActiveDirectory || gone:
+		return f.AsOf.After(since)
+	case f.OnPremises != nil && f.OnPremises.Class == identity.ClassForeign:
+		return f.RolesAsOf.After(since)
+	}
+	return f.AsOf.After(since) && f.RolesAsOf.After(since)
 }
 
 func (p *Pipeline) log() *slog.Logger {

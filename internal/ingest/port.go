@@ -34,8 +34,9 @@ type Store interface {
 	// Cursor returns the cursor of a stream, empty when it has none.
 	Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error)
 	// StaleFacts returns accounts of identities with an open case whose facts were
-	// never read or not since before, at most limit.
-	StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error)
+	// never read or not since before, at most limit: accounts in the directories in
+	// reach, in Entra when none is named.
+	StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int, reach ...identity.Provider) ([]identity.Ref, error)
 	// FactsOf returns what is known of the accounts that refs name, by Ref.Keys.
 	FactsOf(ctx context.Context, t identity.Tenant, refs []identity.Ref) ([]connector.AccountFacts, error)
 }
@@ -45,8 +46,11 @@ type Tx interface {
 	run.Tx
 
 	// PutSignal stores s as a signal of the identity. The current version is the
-	// newest by Signal.Newer; all versions are kept.
+	// newest by Signal.Newer; all versions are kept. What says the same in another
+	// envelope is PutDuplicate: nothing follows from it.
 	PutSignal(s signal.Signal, owner identity.ID) (Put, error)
+	// SignalOwner returns whose signal it is, and false when there is no such signal.
+	SignalOwner(k signal.Key) (identity.ID, bool, error)
 	PutAccountRisk(r signal.AccountRisk, owner identity.ID) (Put, error)
 	// PutRecords stores records that have no Problem and returns what it did with
 	// each, in their order. The newest version by Record.Newer is kept, the others

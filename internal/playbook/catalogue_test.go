@@ -58,7 +58,26 @@ func specs() []action.Spec {
 		{Name: "to", Type: "string", Required: true, Text: "the operator who gets the link"},
 		{Name: "hours", Type: "integer", Default: 4, Text: "how long the link lives"},
 	}
-	return []action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}
+	return append([]action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}, workloadSpecs(user)...)
+}
+
+func workloadSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec {
+	confirm := like("entra.workload.confirm_compromised", action.EffectVerdict)
+	confirm.Undo = "entra.workload.dismiss_risk"
+	dismiss := like("entra.workload.dismiss_risk", action.EffectVerdict)
+	dismiss.Irreversible = "it stays dismissed"
+	disable := like("entra.workload.disable", action.EffectRestrict)
+	disable.Undo, disable.Remedies = "entra.workload.enable", []signal.Cause{signal.CauseWorkload, signal.CauseConsent}
+	enable := like("entra.workload.enable", action.EffectRelease)
+	enable.Undo = "entra.workload.disable"
+	remove := like("entra.workload.remove_credential", action.EffectCredential)
+	remove.Irreversible, remove.Remedies = "it cannot be brought back", []signal.Cause{signal.CauseWorkload}
+	remove.Params = action.Params{{Name: "key_ids", Type: "string", Required: true, Fill: action.FillKeyIDs, Text: "Key ids of the credentials to remove, comma-separated."}}
+	consent := like("entra.workload.revoke_consent", action.EffectRestrict)
+	consent.Undo, consent.Remedies = "entra.workload.restore_consent", []signal.Cause{signal.CauseConsent}
+	restore := like("entra.workload.restore_consent", action.EffectRelease)
+	restore.Undo = "entra.workload.revoke_consent"
+	return []action.Spec{confirm, dismiss, disable, enable, remove, consent, restore}
 }
 
 func routes() []action.Route {

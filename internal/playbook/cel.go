@@ -3,6 +3,8 @@ package playbook
 import (
 	"cmp"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -31,7 +33,19 @@ const (
 )
 
 // language is the typed environment of all expressions of one version.
-type language struct{ env *cel.Env }
+type language struct {
+	env  *cel.Env
+	more []string // names that for_each gives
+}
+
+// with is the language with one more text in it.
+func (l *language) with(name string) (*language, error) {
+	env, err := l.env.Extend(cel.Variable(name, cel.StringType))
+	if err != nil {
+		return nil, fmt.Errorf("the name %q: %w", name, err)
+	}
+	return &language{env, append(slices.Clone(l.more), name)}, nil
+}
 
 func newLanguage() (*language, error) {
 	tag := types.ParseStructTags(true)
@@ -42,12 +56,17 @@ func newLanguage() (*language, error) {
 			cel.NativeTypeFor[celRisk](tag, cel.NativeTypeAlias("cordon.Risk")),
 			cel.NativeTypeFor[celSignal](tag, cel.NativeTypeAlias("cordon.Signal")),
 			cel.NativeTypeFor[celTenant](tag, cel.NativeTypeAlias("cordon.Tenant")),
+			cel.NativeTypeFor[celAccount](tag, cel.NativeTypeAlias("cordon.Account")),
+			cel.NativeTypeFor[Standing](tag, cel.NativeTypeAlias("cordon.Standing")),
 		),
 		cel.Variable("identity", cel.ObjectType("cordon.Identity")),
 		cel.Variable("risk", cel.ObjectType("cordon.Risk")),
 		cel.Variable("signal", cel.ObjectType("cordon.Signal")),
 		cel.Variable("signals", cel.ListType(cel.ObjectType("cordon.Signal"))),
 		cel.Variable("tenant", cel.ObjectType("cordon.Tenant")),
+		cel.Variable("steps", cel.MapType(cel.StringType, cel.ObjectType("cordon.Standing"))),
+		cel.Function("level.equals", cel.Overload("level_equals", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
+			cel.BinaryBinding(levelEquals))),
 		cel.Function("level.at_least", cel.Overload("level_at_least", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
 			cel.BinaryBinding(levelAtLeast))),
 		cel.HomogeneousAggregateLiterals(),
@@ -77,6 +96,19 @@ func levelAtLeast(have, want ref.Val) ref.Val {
 	return types.Bool(signal.Level(h).Rank() >= signal.Level(w).Rank())
 }
 
+// levelEquals compares levels by rank, with the same regard for what is hidden.
+func levelEquals(have, want ref.Val) ref.Val {
+	h, ok := have.(types.String)
+	w, ok2 := want.(types.String)
+	if !ok || !ok2 {
+		return types.MaybeNoSuchOverloadErr(have)
+	}
+	if !slices.Contains(levels(), string(w)) {
+		return types.NewErr("level.equals: no level %q; levels are %s", string(w), strings.Join(levels(), ", "))
+	}
+	return types.Bool(signal.Level(h).Rank() == signal.Level(w).Rank())
+}
+
 func levels() []string {
 	return []string{string(signal.LevelNone), string(signal.LevelLow), string(signal.LevelMedium), string(signal.LevelHigh)}
 }
@@ -102,7 +134,7 @@ func words(path string) []string {
 		return families()
 	case "identity.kind":
 		return texts([]identity.Kind{identity.KindUnknown, identity.KindPerson, identity.KindGuest, identity.KindWorkload, identity.KindComputer, identity.KindAgent})
-	case "identity.authority", "tenant.connected":
+	case "identity.authority", "tenant.connected", "account.provider":
 		return texts([]identity.Provider{identity.EntraID, identity.ActiveDirectory, identity.Okta})
 	}
 	return nil
@@ -121,6 +153,16 @@ type program struct {
 	text string
 	prg  cel.Program
 	uses map[string]bool // the variables it names
+
+	steps  []place  // the steps whose standing it asks
+	types  []string // the kinds of signals it compares signal.type with
+	titles []string // the titles it compares signal.title with
+}
+
+// A place is a word in an expression.
+type place struct {
+	line, column int // from 1, from 0
+	word         string
 }
 
 // A mistake is one error in an expression, at a place within it.
@@ -170,7 +212,7 @@ func (l *language) explain(message string) string {
 	if ok {
 		name, _, _ = strings.Cut(name, "'")
 		var all []string
-		for _, t := range []string{"Identity", "Risk", "Reason", "Signal", "Tenant"} {
+		for _, t := range []string{"Identity", "Risk", "Reason", "Signal", "Tenant", "Account", "Standing"} {
 			fields, _ := l.env.CELTypeProvider().FindStructFieldNames("cordon." + t)
 			all = append(all, fields...)
 		}
@@ -178,7 +220,7 @@ func (l *language) explain(message string) string {
 	}
 	if _, name, ok = strings.Cut(message, "undeclared reference to '"); ok {
 		name, _, _ = strings.Cut(name, "'")
-		return fmt.Sprintf("no variable or function %q%s", name, didYouMean(name, []string{"identity", "risk", "signal", "signals", "tenant", "level.at_least"}))
+		return fmt.Sprintf("no variable or function %q%s", name, didYouMean(name, append([]string{"identity", "risk", "signal", "signals", "tenant", "steps", "level.at_least", "level.equals"}, l.more...)))
 	}
 	return message
 }
@@ -200,6 +242,11 @@ func (p *program) inspect(a *cel.Ast) []mistake {
 		switch e.Kind() {
 		case ast.IdentKind:
 			p.uses[e.AsIdent()] = true
+		case ast.SelectKind:
+			if sel := e.AsSelect(); sel.Operand().Kind() == ast.IdentKind && sel.Operand().AsIdent() == "steps" {
+				at := info.GetStartLocation(e.ID())
+				p.steps = append(p.steps, place{at.Line(), at.Column(), sel.FieldName()})
+			}
 		case ast.CallKind:
 			call := e.AsCall()
 			args := call.Args()
@@ -207,19 +254,40 @@ func (p *program) inspect(a *cel.Ast) []mistake {
 			case operators.Equals, operators.NotEquals:
 				check(args[0], pathOf(args[1]))
 				check(args[1], pathOf(args[0]))
+				if call.FunctionName() == operators.Equals {
+					p.note(args[0], args[1])
+				}
+			case operators.Index:
+				if word, ok := literal(args[1]); ok && args[0].Kind() == ast.IdentKind && args[0].AsIdent() == "steps" {
+					at := info.GetStartLocation(e.ID())
+					p.steps = append(p.steps, place{at.Line(), at.Column(), word})
+				}
 			case operators.In:
 				check(args[0], pathOf(args[1]))
 				if args[1].Kind() == ast.ListKind {
 					for _, el := range args[1].AsList().Elements() {
 						check(el, pathOf(args[0]))
+						p.note(args[0], el)
 					}
 				}
-			case "level.at_least":
+			case "level.at_least", "level.equals":
 				check(args[1], "risk.level")
 			}
 		}
 	}))
 	return out
+}
+
+// note keeps which kinds of signals a comparison names.
+func (p *program) note(path, value ast.Expr) {
+	word, ok := literal(value)
+	switch {
+	case !ok:
+	case pathOf(path) == "signal.type":
+		p.types = append(p.types, word)
+	case pathOf(path) == "signal.title":
+		p.titles = append(p.titles, word)
+	}
 }
 
 func literal(e ast.Expr) (string, bool) {
@@ -317,6 +385,49 @@ func (p *program) string(f *facts) (string, error) {
 	}
 	return string(s), nil
 }
+
+// strings returns the list of texts that the expression gives, sorted, each once:
+// the order of a source must not change a plan.
+func (p *program) strings(f *facts) ([]string, error) {
+	v, err := p.eval(f)
+	if err != nil {
+		return nil, err
+	}
+	native, err := v.ConvertToNative(reflect.TypeFor[[]string]())
+	list, ok := native.([]string)
+	if err != nil || !ok {
+		return nil, fault.Errorf(fault.Held, "%q gave %s, not a list of texts", p.text, v.Type().TypeName())
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list), nil
+}
+
+// value returns what an input is to be: a text, a number or true or false.
+func (p *program) value(f *facts) (any, error) {
+	v, err := p.eval(f)
+	if err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case types.String:
+		if len(v) > maxInput {
+			return nil, fault.Errorf(fault.Held, "%q gave %d bytes; at most %d", p.text, len(v), maxInput)
+		}
+		return string(v), nil
+	case types.Int:
+		if v > math.MaxInt32 || v < math.MinInt32 {
+			return nil, fault.Errorf(fault.Held, "%q gave %d, which is too large", p.text, int64(v))
+		}
+		return int(v), nil
+	case types.Bool:
+		return bool(v), nil
+	}
+	return nil, fault.Errorf(fault.Held, "%q gave %s", p.text, v.Type().TypeName())
+}
+
+// maxInput bounds a text that is an action's input.
+const maxInput = 1024
 
 // constant returns the value the expression has whatever the facts are.
 func (p *program) constant(l *language) (value, ok bool) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -22,6 +23,7 @@ const routeVersion = 1
 // check compares p with the catalogue and its steps with each other.
 func (r *reader) check(p *Playbook, root *yaml.Node, cat *action.Catalogue) {
 	seen := map[string]int{}
+	causes := r.triggered(p, root)
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		if first, taken := seen[s.ID]; taken && s.ID != "" {
@@ -29,14 +31,17 @@ func (r *reader) check(p *Playbook, root *yaml.Node, cat *action.Catalogue) {
 		} else if s.ID != "" {
 			seen[s.ID] = s.line
 		}
+		r.asked(p, i)
 		s.specs = r.resolve(s, cat)
 		if len(s.specs) > 0 {
 			s.With = r.with(s)
-			r.fit(p, s)
+			r.fit(p, s, causes)
 		}
 	}
+	r.reached(p)
 	r.sameAs(p)
 	r.cured(p, root)
+	r.takenBack(p, root)
 	for i := range p.Steps {
 		p.Steps[i].node, p.Steps[i].fields = nil, nil
 	}
@@ -118,6 +123,8 @@ func (r *reader) with(s *StepRule) map[string]any {
 		switch {
 		case v == nil && p.Required && p.Default == nil && p.Fill == "":
 			r.add(cmp.Or(n, s.fields["uses"]), "%s: the input %q is missing: %s", where, name, p.Text)
+		case v != nil && v.Kind == yaml.ScalarNode && strings.Contains(v.Value, "${{"):
+			r.input(s, v, p, where)
 		case v != nil:
 			if value, ok := r.value(v, p, where); ok {
 				out[name] = value
@@ -134,10 +141,6 @@ func (r *reader) value(n *yaml.Node, p action.Param, where string) (any, bool) {
 	}
 	if n.Kind != yaml.ScalarNode {
 		return bad()
-	}
-	if strings.Contains(n.Value, "${{") {
-		r.add(n, "%s: %s: expressions in inputs are kept for a later version of the language", where, p.Name)
-		return nil, false
 	}
 	switch p.Type {
 	case "boolean":
@@ -160,7 +163,7 @@ func (r *reader) value(n *yaml.Node, p action.Param, where string) (any, bool) {
 }
 
 // fit checks what the step says against what its actions are.
-func (r *reader) fit(p *Playbook, s *StepRule) {
+func (r *reader) fit(p *Playbook, s *StepRule, triggered []signal.Cause) {
 	where := "step " + s.ID
 	for _, spec := range s.specs {
 		if s.Within > 0 && s.Within < spec.Propagation {
@@ -168,6 +171,12 @@ func (r *reader) fit(p *Playbook, s *StepRule) {
 		}
 		if s.Approval != nil && s.Approval.Mode == approval.Ratify && spec.Undo == "" {
 			r.add(s.fields["approval"], "%s: mode ratify undoes what nobody ratifies, and %s cannot be undone: %s", where, spec.Name, spec.Irreversible)
+		}
+		if s.TTL > 0 && spec.Undo == "" {
+			r.add(s.fields["ttl"], "%s: ttl takes back by itself what was done, and %s cannot be undone: %s", where, spec.Name, spec.Irreversible)
+		}
+		if len(p.Causes) == 0 && len(triggered) > 0 && spec.Effect == action.EffectCredential && !fits(spec, triggered) {
+			r.add(s.fields["uses"], "%s: %s is no remedy for what the trigger's signals speak of, %s (it is one for %s)", where, spec.Name, joinCauses(triggered), joinCauses(spec.Remedies))
 		}
 		if len(p.Causes) == 0 || fits(spec, p.Causes) {
 			continue
@@ -229,7 +238,7 @@ func cures(spec action.Spec, c signal.Cause) bool {
 
 // cured checks that a playbook which names its cause has a remedy for it.
 func (r *reader) cured(p *Playbook, root *yaml.Node) {
-	if len(p.Causes) == 0 || slices.ContainsFunc(p.Steps, func(s StepRule) bool { return len(s.specs) == 0 }) {
+	if len(p.Causes) == 0 || slices.ContainsFunc(p.Steps, func(s StepRule) bool { return s.Kind == KindAct && len(s.specs) == 0 }) {
 		return // a step that could not be read may be the remedy
 	}
 	var need []signal.Cause
@@ -253,6 +262,91 @@ func (r *reader) cured(p *Playbook, root *yaml.Node) {
 }
 
 func joinCauses(cs []signal.Cause) string { return strings.Join(texts(cs), " or ") }
+
+// asked checks which steps the conditions of step n ask about: those before it,
+// and of its parallel none.
+func (r *reader) asked(p *Playbook, n int) {
+	s := &p.Steps[n]
+	var before []string
+	for _, o := range p.Steps[:n] {
+		if s.Group == "" || o.Group != s.Group {
+			before = append(before, o.ID)
+		}
+	}
+	at := s.fields["if"]
+	if at != nil {
+		r.known(at, s.cond, "step "+s.ID+": if", before)
+	} else if s.cond != nil {
+		r.known(s.node, s.cond, "step "+s.ID+": the condition of its parallel", before)
+	}
+	if w := s.fields["wait"]; w != nil {
+		r.known(w, s.until, "step "+s.ID+": wait.until", before)
+	}
+	if s.account != nil && len(s.fields) > 0 && s.Uses != "" && strings.HasPrefix(string(s.Uses), "identity.") {
+		r.add(s.fields["account"], "step %s: account: %s is a route, which picks the account itself", s.ID, s.Uses)
+	}
+}
+
+// reached finds steps that nothing can come to.
+func (r *reader) reached(p *Playbook) {
+	end := ""
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if end != "" {
+			r.add(cmp.Or(s.fields["id"], s.node), "step %s is never reached: step %s ends the run whatever happens", s.ID, end)
+			continue
+		}
+		if s.Kind != KindEnd {
+			continue
+		}
+		always := s.cond == nil && s.fields["if"] == nil
+		if s.cond != nil {
+			v, ok := s.cond.constant(r.lang)
+			always = ok && v
+		}
+		if always {
+			end = s.ID
+		}
+	}
+}
+
+// triggered compares what the trigger's signals speak of with what the playbook
+// says (law 7). It returns all that they speak of.
+func (r *reader) triggered(p *Playbook, root *yaml.Node) (all []signal.Cause) {
+	if p.Trigger.when == nil {
+		return nil
+	}
+	for _, t := range p.Trigger.when.types {
+		causes := detection.CausesOfType(t)
+		all = append(all, causes...)
+		if len(p.Causes) == 0 || len(causes) == 0 || slices.ContainsFunc(causes, func(of signal.Cause) bool {
+			return of == signal.CauseUnknown || slices.ContainsFunc(p.Causes, func(said signal.Cause) bool { return speaks(said, of) })
+		}) {
+			continue
+		}
+		r.add(root, "cause: the trigger's %s speaks of %s, and the playbook says %s", t, joinCauses(causes), joinCauses(p.Causes))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// speaks reports whether a playbook that says one cause answers a signal of another.
+func speaks(said, of signal.Cause) bool {
+	return said == of || said == signal.CauseUnknown ||
+		said == signal.CauseBoth && (of == signal.CausePassword || of == signal.CauseSession)
+}
+
+// takenBack checks that what is to be undone on failure can be.
+func (r *reader) takenBack(p *Playbook, root *yaml.Node) {
+	if !p.Done.Undo {
+		return
+	}
+	if !slices.ContainsFunc(p.Steps, func(s StepRule) bool {
+		return slices.ContainsFunc(s.specs, func(spec action.Spec) bool { return spec.Undo != "" })
+	}) {
+		r.add(root, "done.on_failure: no step of it can be undone")
+	}
+}
 
 // sameAs copies approvals that a step takes from another.
 func (r *reader) sameAs(p *Playbook) {

@@ -23,6 +23,8 @@ type planDigest struct {
 	Identity  identity.ID     `json:"identity"`
 	Mode      Mode            `json:"mode"`
 	Stopped   bool            `json:"stopped"` // refused or held: nothing is done
+	Rate      *Rate           `json:"rate"`
+	Undo      bool            `json:"undoOnFailure"`
 	Steps     []stepDigest    `json:"steps"`
 }
 
@@ -40,6 +42,18 @@ type stepDigest struct {
 	Contains bool              `json:"contains"`
 	Within   time.Duration     `json:"within"`
 	Approval *approval.Rule    `json:"approval"`
+
+	Kind      Kind              `json:"kind"`
+	Of        string            `json:"of"`
+	Each      map[string]string `json:"each"`
+	Bound     int               `json:"bound"`
+	Group     string            `json:"group"`
+	Later     string            `json:"later"` // the condition that is still to be decided
+	Until     string            `json:"until"`
+	OnTimeout OnTimeout         `json:"onTimeout"`
+	End       End               `json:"end"`
+	TTL       time.Duration     `json:"ttl"`
+	Timeout   time.Duration     `json:"timeout"`
 }
 
 // digest returns the plan's hash: SHA-256, in hexadecimal, over the canonical
@@ -47,13 +61,18 @@ type stepDigest struct {
 func (p Plan) digest() (string, error) {
 	d := planDigest{
 		Form: "cordon.plan/v1", Playbook: p.Playbook.Hash, Catalogue: p.Catalogue, Tenant: p.Tenant,
-		Identity: p.Identity, Mode: p.Mode, Stopped: p.Refused != "" || p.Held != "",
+		Identity: p.Identity, Mode: p.Mode, Stopped: p.Refused != "" || p.Held != "", Rate: p.Rate, Undo: p.UndoOnFailure,
 	}
 	for _, s := range p.Steps {
+		later := ""
+		if s.Later {
+			later = s.If
+		}
 		d.Steps = append(d.Steps, stepDigest{
 			ID: s.ID, Uses: s.Uses, Action: s.Action, Route: s.Route, Target: s.Account.Keys(), Params: s.Params,
 			Skipped: s.Skip != "", Held: s.Held != "", After: s.After, OnError: s.OnError, Contains: s.Contains,
-			Within: s.Within, Approval: s.Approval,
+			Within: s.Within, Approval: s.Approval, Kind: s.Kind, Of: s.Of, Each: s.Each, Bound: s.Bound, Group: s.Group,
+			Later: later, Until: s.Until, OnTimeout: s.OnTimeout, End: s.End, TTL: s.TTL, Timeout: s.Timeout,
 		})
 	}
 	var buf bytes.Buffer

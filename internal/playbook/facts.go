@@ -34,6 +34,15 @@ type celIdentity struct {
 	Authority     string   `cel:"authority"`
 	MFARegistered bool     `cel:"mfa_registered"`
 	Passwordless  bool     `cel:"passwordless"`
+
+	Accounts []celAccount `cel:"accounts"`
+}
+
+type celAccount struct {
+	Key      string `cel:"key"`
+	Provider string `cel:"provider"`
+	Kind     string `cel:"kind"`
+	Name     string `cel:"name"`
 }
 
 type celRisk struct {
@@ -95,6 +104,13 @@ func factsOf(in Input) (*facts, error) {
 		"signal":   f.trigger(in),
 		"signals":  signals,
 		"tenant":   f.tenant(in),
+		"steps":    in.Steps,
+	}
+	if in.Steps == nil {
+		f.missing["steps"] = "no step has been done yet"
+	}
+	for name, value := range in.Each {
+		f.vars[name] = value
 	}
 	var unknown []*cel.AttributePatternType
 	for path := range f.missing {
@@ -140,6 +156,9 @@ func (f *facts) identity(in Input) celIdentity {
 		out.Roles = append(out.Roles, r.Name)
 	}
 	slices.Sort(out.Roles)
+	for _, a := range i.Accounts {
+		out.Accounts = append(out.Accounts, celAccount{a.Key(), string(a.Provider), string(a.Kind), a.Name()})
+	}
 	if authority, known := i.Authority(); known {
 		out.Authority = string(authority)
 	} else {

@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -303,11 +304,11 @@ func (r *reader) maybe(n *yaml.Node, key string, ordinary bool) *bool {
 }
 
 func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.Signal {
-	f := r.fields(n, "signals", "source", "type", "title", "level", "state", "detail", "ip")
+	f := r.fields(n, "signals", "source", "type", "title", "level", "state", "detail", "ip", "key_ids")
 	at := fixtureNow().Add(-time.Minute)
 	s := signal.Signal{
 		Tenant: fixtureTenant, ExternalID: fmt.Sprintf("signal-%d", i+1),
-		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.DefenderAlert))),
+		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.WorkloadDetection), string(signal.DefenderAlert))),
 		Type:   r.text(n, f["type"], "signals.type", true), Title: r.text(n, f["title"], "signals.title", false),
 		Level:  signal.Level(r.word(n, f["level"], "signals.level", false, string(signal.LevelHigh), string(signal.LevelMedium), string(signal.LevelLow), string(signal.LevelNone), string(signal.LevelHidden))),
 		State:  signal.State(r.text(n, f["state"], "signals.state", false)),
@@ -316,6 +317,10 @@ func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.S
 	}
 	if s.State == "" {
 		s.State = signal.StateAtRisk
+	}
+	if ids := r.list(n, f["key_ids"], "signals.key_ids", false); len(ids) > 0 {
+		list, _ := json.Marshal(ids) // strings: cannot fail
+		s.Info = append(s.Info, signal.KV{Key: "keyIds", Value: list})
 	}
 	return s
 }

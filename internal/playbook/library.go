@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
 // A Match says that a playbook wants to run, or that it could not be asked.
@@ -123,6 +124,9 @@ func (l *Library) Requires() []Requirement {
 	for _, p := range l.playbooks {
 		req := Requirement{Playbook: p.Ref.ID}
 		add := func(s action.Spec) {
+			if s.Provider == identity.ActiveDirectory {
+				return // rights delegated in a domain, not permissions of an application
+			}
 			req.Permissions = append(req.Permissions, s.Permissions...)
 			if s.DirectoryRole != "" {
 				req.DirectoryRoles = append(req.DirectoryRoles, s.DirectoryRole)

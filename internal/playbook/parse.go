@@ -1,12 +1,10 @@
 package playbook
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -62,7 +60,7 @@ var (
 )
 
 func (r *reader) playbook(p *Playbook, root *yaml.Node) {
-	f := r.fields(root, "playbook", "playbook", "id", "version", "title", "owner", "attack", "mode", "cause", "trigger", "guards", "steps")
+	f := r.fields(root, "playbook", "playbook", "id", "version", "title", "owner", "attack", "mode", "cause", "trigger", "guards", "steps", "done")
 	if v := r.text(root, f["playbook"], "playbook", true); v != "" && v != Language {
 		r.add(f["playbook"], "playbook: language %q is not known; this Cordon reads %s", clip(v), Language)
 	}
@@ -97,8 +95,16 @@ func (r *reader) playbook(p *Playbook, root *yaml.Node) {
 		steps = nil
 	}
 	for _, n := range steps {
-		p.Steps = append(p.Steps, r.step(n))
+		p.Steps = append(p.Steps, r.flow(n)...)
 	}
+	total := 0
+	for _, step := range p.Steps {
+		total += max(1, step.Max)
+	}
+	if total > maxSteps && len(steps) > 0 {
+		r.add(f["steps"], "%d steps, those of parallel and the most of for_each counted; at most %d", total, maxSteps)
+	}
+	r.done(p, f["done"])
 }
 
 // causes reads one cause or a list of them.
@@ -168,7 +174,10 @@ func (r *reader) trigger(p *Playbook, root, n *yaml.Node) {
 
 func (r *reader) guards(p *Playbook, n *yaml.Node) {
 	p.Guards.MaxTargets = 1
-	f := r.fields(n, "guards", "max_targets", "refuse")
+	f := r.fields(n, "guards", "max_targets", "rate", "refuse")
+	if f["rate"] != nil {
+		p.Guards.Rate = r.rate(f["rate"])
+	}
 	if f["max_targets"] != nil {
 		p.Guards.MaxTargets = r.integer(f["max_targets"], "guards.max_targets", 1, 1_000_000)
 	}
@@ -189,46 +198,6 @@ func (r *reader) guards(p *Playbook, n *yaml.Node) {
 		}
 		p.Guards.Refuse = append(p.Guards.Refuse, Refusal{When: when.text, Why: why, when: when})
 	}
-}
-
-var uses = regexp.MustCompile(`^([a-z0-9_]+(?:\.[a-z0-9_]+)+)@([0-9]{1,6})$`)
-
-func (r *reader) step(n *yaml.Node) StepRule {
-	s := StepRule{line: n.Line, column: n.Column, node: n}
-	f := r.fields(n, "step", "id", "title", "uses", "with", "if", "after", "approval", "verify", "on_error", "contains", "irreversible")
-	s.fields = f
-	if n.Kind != yaml.MappingNode {
-		return s
-	}
-	s.ID = r.slug(n, f["id"], "id")
-	where := "step " + cmp.Or(s.ID, "?")
-	s.Title = r.text(n, f["title"], where+": title", false)
-	if v := r.text(n, f["uses"], where+": uses", true); v != "" {
-		if m := uses.FindStringSubmatch(v); m != nil {
-			s.Uses = action.Name(m[1])
-			s.Version, _ = strconv.Atoi(m[2])
-		} else {
-			r.add(f["uses"], "%s: uses: %q is not of the form name@version, such as entra.user.disable@1", where, clip(v))
-		}
-	}
-	if s.cond = r.expression(n, f["if"], where+": if", false, cel.BoolType); s.cond != nil {
-		s.If = s.cond.text
-		if v, ok := s.cond.constant(r.lang); ok && !v {
-			r.add(f["if"], "%s: if is false whatever the facts are: the step is never reached", where)
-		}
-	}
-	s.After = After(r.word(n, f["after"], where+": after", false, string(AfterAccepted), string(AfterVerified)))
-	s.OnError = OnError(r.word(n, f["on_error"], where+": on_error", false, string(ErrorFail), string(ErrorContinue)))
-	s.Contains = r.flag(f["contains"], where+": contains")
-	if v := r.text(n, f["irreversible"], where+": irreversible", false); v != "" {
-		if s.Accepted = v == "accepted"; !s.Accepted {
-			r.add(f["irreversible"], "%s: irreversible: the only word is accepted", where)
-		}
-	}
-	v := r.fields(f["verify"], where+": verify", "within")
-	s.Within = r.duration(f["verify"], v["within"], where+": verify.within", f["verify"] != nil)
-	r.approval(&s, f["approval"], where)
-	return s
 }
 
 func (r *reader) approval(s *StepRule, n *yaml.Node, where string) {

@@ -5,6 +5,7 @@
 package playbook
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -48,6 +49,23 @@ type Input struct {
 	// On is what happened: "signal.received", "risk.changed", "case.opened", "manual".
 	On  []string
 	Now time.Time
+	// Steps says how the steps of a run stand, by their id in the playbook; nil
+	// while there is no run.
+	Steps map[string]Standing
+	// Each are the elements of for_each that a step is done for, by name.
+	Each map[string]string
+}
+
+// A Standing is how one step of a run stands, as expressions see it: steps.reset.verified.
+// Of a step that for_each made several of, verified and skipped are true when they
+// are of all, failed and held when they are of any.
+type Standing struct {
+	State    string `cel:"state"`
+	Verified bool   `cel:"verified"`
+	Failed   bool   `cel:"failed"`  // it failed, was refused or taken back
+	Held     bool   `cel:"held"`    // it could not be done
+	Skipped  bool   `cel:"skipped"` // it was not called for
+	Passed   bool   `cel:"passed"`  // wait: what it waited for came true
 }
 
 // A Plan is what a run will do. Its Hash covers the playbook's hash, the
@@ -63,6 +81,12 @@ type Plan struct {
 	Identity  identity.ID     `json:"identity"`
 	Steps     []Step          `json:"steps"`
 
+	// Guards are asked again before each change leaves.
+	Guards        []Guard `json:"guards,omitempty"`
+	Rate          *Rate   `json:"rate,omitempty"`
+	ContainedWhen string  `json:"containedWhen,omitempty"` // CEL; "": when every step that contains is verified
+	UndoOnFailure bool    `json:"undoOnFailure,omitempty"` // a run that fails takes back what it did
+
 	Refused string `json:"refused,omitempty"` // why nothing may be done at all
 	Held    string `json:"held,omitempty"`    // why nothing is done for now: a fact is unknown, a guard could not be evaluated
 
@@ -76,7 +100,51 @@ type Plan struct {
 	MadeAt  time.Time             `json:"madeAt"`
 }
 
-// A Step is one change of a plan, bound to one account.
+// A Guard is one refusal of a playbook, as a plan keeps it.
+type Guard struct {
+	When string `json:"when"` // CEL, boolean
+	Why  string `json:"why"`
+}
+
+// A Rate is the rate of a playbook with its key decided.
+type Rate struct {
+	Key   string        `json:"key"`
+	Limit int           `json:"limit"`
+	Per   time.Duration `json:"per"`
+	Over  Over          `json:"over"`
+}
+
+// Kind says what a step is.
+type Kind string
+
+// The kinds of steps.
+const (
+	KindAct  Kind = ""     // one change of one account
+	KindWait Kind = "wait" // nothing is changed; what follows waits for a condition
+	KindEnd  Kind = "end"  // nothing follows
+)
+
+// OnTimeout says what follows when a condition did not come true in time.
+type OnTimeout string
+
+// What may follow.
+const (
+	TimeoutContinue OnTimeout = "continue"     // the next step, which may ask steps.X.passed
+	TimeoutFail     OnTimeout = "fail"         // the run fails
+	TimeoutPerson   OnTimeout = "needs_person" // the case waits for a person
+)
+
+// End says how a run ends that a step ends.
+type End string
+
+// The ends.
+const (
+	EndExpected  End = "expected_activity" // nothing was wrong
+	EndContained End = "contained"         // what was done is enough: contained if it is proven
+	EndPerson    End = "needs_person"
+)
+
+// A Step is one change of a plan, bound to one account, or a wait, or an end.
 type Step struct {
 	ID      string         `json:"id"`
 	Title   string         `json:"title"`
@@ -84,6 +152,25 @@ type Step struct {
 	Action  action.Name    `json:"action"` // the concrete one; empty when held for want of an arm
 	Account identity.Ref   `json:"account"`
 	Params  map[string]any `json:"params,omitempty"`
+
+	Kind  Kind              `json:"kind,omitempty"`
+	Of    string            `json:"of,omitempty"`    // the step of the playbook, when for_each made several of it
+	Each  map[string]string `json:"each,omitempty"`  // what it is done for, by the name that for_each gives
+	Bound int               `json:"bound,omitempty"` // for_each: at most so many
+	Group string            `json:"group,omitempty"` // steps of one group do not wait for each other
+	// If is the step's condition. Later says that it can only be decided when its
+	// turn comes; else it was decided for the plan and is asked again before the
+	// change leaves.
+	If    string `json:"if,omitempty"`
+	Later bool   `json:"later,omitempty"`
+
+	Until     string    `json:"until,omitempty"` // wait: CEL; Within says how long
+	OnTimeout OnTimeout `json:"onTimeout,omitempty"`
+	End       End       `json:"end,omitempty"`
+	Note      string    `json:"note,omitempty"`
+
+	TTL     time.Duration `json:"ttl,omitempty"`     // so long after it is proven it is taken back by itself; 0: it stays
+	Timeout time.Duration `json:"timeout,omitempty"` // it must have left so long after its turn came; 0: no limit
 
 	Skip string `json:"skip,omitempty"` // why it will not be done: its condition is false
 	Held string `json:"held,omitempty"` // why it cannot be done now, such as "Active Directory not connected"
@@ -105,6 +192,9 @@ type Step struct {
 	Limits       string            `json:"limits,omitempty"`
 	Change       string            `json:"change"` // what will be different afterwards, in words
 }
+
+// Rule is the id of the step in the playbook.
+func (s Step) Rule() string { return cmp.Or(s.Of, s.ID) }
 
 // After says how far the earlier steps must be.
 type After string

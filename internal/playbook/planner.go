@@ -49,14 +49,25 @@ func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
 		Name: in.Identity.Name, Score: in.Assessment.Score, Level: in.Assessment.Level,
 		Reasons: slices.Clone(in.Assessment.Reasons), MadeAt: in.Now,
 	}
+	for _, g := range p.Guards.Refuse {
+		plan.Guards = append(plan.Guards, Guard{g.When, g.Why})
+	}
+	plan.ContainedWhen, plan.UndoOnFailure = p.Done.ContainedWhen, p.Done.Undo
 	plan.Refused, plan.Held = stop(p, in, f)
+	if rate := p.Guards.Rate; rate != nil && plan.Refused == "" {
+		key, err := rate.key.string(f)
+		if err != nil {
+			plan.Held = cmp.Or(plan.Held, "its rate could not be decided: "+err.Error())
+		}
+		plan.Rate = &Rate{key, rate.Limit, rate.Per, rate.Over}
+	}
 	if plan.Refused == "" && plan.Held == "" {
 		for i := range p.Steps {
-			step, err := l.step(p, &p.Steps[i], in, f)
+			steps, err := l.expand(p, &p.Steps[i], in, f)
 			if err != nil {
 				return Plan{}, err
 			}
-			plan.Steps = append(plan.Steps, step)
+			plan.Steps = append(plan.Steps, steps...)
 		}
 		plan.Cost = l.cost(plan.Steps)
 	}
@@ -92,14 +103,101 @@ func stop(p *Playbook, in Input, f *facts) (refused, held string) {
 	return "", held
 }
 
+// expand makes what one step of a playbook comes to: one step, or one for each
+// element of for_each.
+func (l *Library) expand(p *Playbook, s *StepRule, in Input, f *facts) ([]Step, error) {
+	switch {
+	case s.Kind != KindAct:
+		return []Step{flowStep(s, f)}, nil
+	case s.each == nil:
+		step, err := l.step(p, s, in, f)
+		return []Step{step}, err
+	}
+	// What it is done for is part of the plan, so it is decided now.
+	elements, err := s.each.strings(f)
+	none := Step{ID: s.ID, Title: cmp.Or(s.Title, string(s.Uses)), Uses: s.Uses, After: s.After, OnError: s.OnError, Contains: s.Contains, Bound: s.Max, Account: firstRef(in.Identity)}
+	switch {
+	case err != nil:
+		none.Held = "what it is to be done for could not be decided: " + err.Error()
+	case len(elements) == 0:
+		none.Skip = fmt.Sprintf("there is nothing to do it for: %s is empty", s.ForEach)
+	case len(elements) > s.Max:
+		none.Held = fmt.Sprintf("it would be done %d times, and at most %d are allowed: a person must decide", len(elements), s.Max)
+	default:
+		var out []Step
+		for n, v := range elements {
+			each := in
+			each.Each = map[string]string{s.As: v}
+			fe, err := factsOf(each)
+			if err != nil {
+				return nil, err
+			}
+			step, err := l.step(p, s, each, fe)
+			if err != nil {
+				return nil, err
+			}
+			step.Of, step.ID, step.Each, step.Bound = s.ID, fmt.Sprintf("%s-%d", s.ID, n+1), each.Each, s.Max
+			step.Group = cmp.Or(s.Group, s.ID)
+			out = append(out, step)
+		}
+		return out, nil
+	}
+	return []Step{none}, nil
+}
+
+// flowStep makes a wait or an end.
+func flowStep(s *StepRule, f *facts) Step {
+	out := Step{ID: s.ID, Title: s.Title, Kind: s.Kind, After: s.After, OnError: s.OnError, Note: s.Note}
+	switch s.Kind {
+	case KindWait:
+		out.Until, out.Within, out.OnTimeout = s.Until, s.Wait, s.OnTimeout
+		out.Title = cmp.Or(out.Title, "Wait until "+s.Until)
+		out.Change = fmt.Sprintf("nothing; what follows waits until %s, at most %s", s.Until, s.Wait)
+		if s.OnTimeout == TimeoutFail {
+			out.OnError = ErrorFail
+		}
+	default:
+		out.End = s.End
+		out.Title = "End: " + strings.ReplaceAll(string(s.End), "_", " ")
+		out.Change = cmp.Or(s.Note, "nothing; what follows is not done")
+	}
+	decide(&out, s, f)
+	return out
+}
+
+// decide evaluates a step's condition, as far as it can be now: what asks how
+// other steps came out waits for them.
+func decide(out *Step, s *StepRule, f *facts) {
+	if s.cond == nil {
+		return
+	}
+	out.If = s.If
+	switch holds, err := s.cond.bool(f); {
+	case err != nil && s.cond.uses["steps"] && f.missing["steps"] != "":
+		out.Later = true
+	case err != nil:
+		out.Held = cmp.Or(out.Held, "its condition could not be decided: "+err.Error())
+	case !holds:
+		out.Skip, out.Held = fmt.Sprintf("not called for: %s is false", s.If), ""
+	}
+}
+
 // step binds one step to an account.
 func (l *Library) step(p *Playbook, s *StepRule, in Input, f *facts) (Step, error) {
 	out := Step{
-		ID: s.ID, Title: s.Title, Uses: s.Uses, Params: maps.Clone(s.With),
+		ID: s.ID, Title: s.Title, Uses: s.Uses, Params: maps.Clone(s.With), Group: s.Group, TTL: s.TTL, Timeout: s.Timeout,
 		After: s.After, OnError: s.OnError, Contains: s.Contains, Within: s.Within,
 	}
-	spec, account, held := l.target(s, in)
-	out.Account, out.Held = account, held
+	for name, prg := range s.inputs {
+		v, err := prg.value(f)
+		if err != nil {
+			out.Held = cmp.Or(out.Held, fmt.Sprintf("its input %s could not be decided: %v", name, err))
+			continue
+		}
+		out.Params[name] = v
+	}
+	spec, account, held, skip := l.target(s, in, f)
+	out.Account, out.Held, out.Skip = account, cmp.Or(held, out.Held), skip
 	title := string(s.Uses)
 	if route, ok := l.cat.Route(s.Uses); ok {
 		title = cmp.Or(route.Title, title)
@@ -115,42 +213,61 @@ func (l *Library) step(p *Playbook, s *StepRule, in Input, f *facts) (Step, erro
 	}
 	out.Title = cmp.Or(s.Title, title)
 	out.Approval = rule(p, s, out.Effect, in)
-	if s.cond == nil {
+	if out.Skip != "" {
+		out.Held = ""
 		return out, nil
 	}
-	switch holds, err := s.cond.bool(f); {
-	case err != nil:
-		out.Held = cmp.Or(out.Held, "its condition could not be decided: "+err.Error())
-	case !holds:
-		out.Skip, out.Held = fmt.Sprintf("not called for: %s is false", s.If), ""
-	}
+	decide(&out, s, f)
 	return out, nil
 }
 
 // target picks the concrete action and the account. held says why there is none,
 // or why it cannot be done to this account; spec may be known even then.
-func (l *Library) target(s *StepRule, in Input) (spec *action.Spec, account identity.Ref, held string) {
+func (l *Library) target(s *StepRule, in Input, f *facts) (spec *action.Spec, account identity.Ref, held, skip string) {
 	name, provider := s.Uses, identity.Provider("")
 	if route, ok := l.cat.Route(s.Uses); ok {
 		authority, known := in.Identity.Authority()
 		if !known {
-			return nil, firstRef(in.Identity), "which directory is the authority is not known: whether the account is synced from Active Directory has not been read"
+			return nil, firstRef(in.Identity), "which directory is the authority is not known: whether the account is synced from Active Directory has not been read", ""
 		}
 		account = refIn(in.Identity, authority)
 		t, err := l.cat.Type(route.To[authority])
 		if err != nil || !slices.Contains(in.Connected, authority) {
-			return nil, account, directoryName(authority) + " not connected"
+			return nil, account, directoryName(authority) + " not connected", ""
 		}
 		name, provider = t.Spec().Name, authority
 	}
 	t, err := l.cat.Type(name)
 	if err != nil { // checked when the playbook was loaded, against this catalogue
-		return nil, firstRef(in.Identity), err.Error()
+		return nil, firstRef(in.Identity), err.Error(), ""
 	}
 	sp := t.Spec()
 	provider = cmp.Or(provider, sp.Provider)
+	if s.account != nil {
+		return chosen(s, sp, in, f)
+	}
 	account = refIn(in.Identity, provider)
-	return &sp, account, unfit(sp, provider, in)
+	return &sp, account, unfit(sp, provider, in), ""
+}
+
+// chosen is target for a step that names its account.
+func chosen(s *StepRule, sp action.Spec, in Input, f *facts) (spec *action.Spec, account identity.Ref, held, skip string) {
+	key, err := s.account.string(f)
+	if err != nil {
+		return &sp, firstRef(in.Identity), "its account could not be decided: " + err.Error(), ""
+	}
+	for _, a := range in.Identity.Accounts {
+		if a.Key() != key || key == "" {
+			continue
+		}
+		if a.Provider != sp.Provider {
+			return &sp, a.Ref, "", fmt.Sprintf("the account is in %s, and the action is for %s", directoryName(a.Provider), directoryName(sp.Provider))
+		}
+		one := in
+		one.Identity.Accounts = []identity.Account{a}
+		return &sp, a.Ref, unfit(sp, sp.Provider, one), ""
+	}
+	return &sp, firstRef(in.Identity), fmt.Sprintf("the identity has no account %q", clip(key)), ""
 }
 
 // unfit says why the action cannot be done to the identity's account in the

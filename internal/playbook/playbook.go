@@ -34,7 +34,8 @@ type Playbook struct {
 
 	Trigger Trigger
 	Guards  Guards
-	Steps   []StepRule
+	Steps   []StepRule // parallel ones one after the other, with their Group
+	Done    Done
 }
 
 // A Trigger says when a playbook starts.
@@ -52,6 +53,34 @@ type Trigger struct {
 type Guards struct {
 	MaxTargets int // identities one plan may change
 	Refuse     []Refusal
+	Rate       *RateRule // nil: only the tenant's limits count
+}
+
+// A RateRule bounds how many runs may change something in a while.
+type RateRule struct {
+	Key   string // CEL, text: runs with the same key are counted together
+	Limit int
+	Per   time.Duration
+	Over  Over
+
+	key *program
+}
+
+// Over says what becomes of a run over its rate.
+type Over string
+
+// What may become of it.
+const (
+	OverHold   Over = "hold"   // it waits until there is room
+	OverRefuse Over = "refuse" // it does nothing
+)
+
+// Done says what the end of a run means.
+type Done struct {
+	ContainedWhen string // CEL, boolean over steps; "": when every step that contains is verified
+	Undo          bool   // a run that fails takes back what it did
+
+	contained *program
 }
 
 // A Refusal is one guard: when it holds, nothing is done, and why says so.
@@ -78,8 +107,26 @@ type StepRule struct {
 	Contains bool
 	Accepted bool // irreversible: accepted
 
+	Kind      Kind
+	Group     string // the parallel it stands in; "": by itself
+	ForEach   string // CEL, list of texts: the step is done once for each; "": once
+	As        string // what an element is called
+	Max       int    // for_each: more than so many are held
+	Account   string // CEL, text: the key of the account; "": the identity's first in the action's directory
+	TTL       time.Duration
+	Timeout   time.Duration
+	Until     string        // wait: CEL, boolean
+	Wait      time.Duration // wait: at most
+	OnTimeout OnTimeout
+	End       End
+	Note      string
+
 	line, column int
 	cond         *program
+	lang         *language // with the name of for_each in it
+	each, until  *program
+	account      *program
+	inputs       map[string]*program // ${{ }} in with
 	sameAs       string
 	specs        []action.Spec // what it may turn out to be
 

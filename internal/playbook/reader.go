@@ -20,10 +20,12 @@ const maxText = 256 << 10
 
 // A reader walks the nodes of one YAML file and collects every problem.
 type reader struct {
-	file     string
-	lines    []string
-	lang     *language
-	problems []Problem
+	file  string
+	lines []string
+	lang  *language
+	// stepsKnown says that the expression being read is decided while a run goes on.
+	stepsKnown bool
+	problems   []Problem
 }
 
 func (r *reader) add(n *yaml.Node, format string, args ...any) {
@@ -80,13 +82,6 @@ func (r *reader) broken(err error) {
 	r.problems = append(r.problems, p)
 }
 
-// later are the keys the language will have; they are refused by name rather
-// than as unknown.
-var later = map[string]bool{
-	"parallel": true, "for_each": true, "as": true, "wait": true, "ttl": true, "end": true, "note": true,
-	"timeout": true, "done": true, "rate": true, "expect": true,
-}
-
 // fields returns the values of the mapping n by key. Unknown keys, keys twice
 // and aliases are problems; where names the mapping for people.
 func (r *reader) fields(n *yaml.Node, where string, known ...string) map[string]*yaml.Node {
@@ -103,8 +98,6 @@ func (r *reader) fields(n *yaml.Node, where string, known ...string) map[string]
 		switch {
 		case k.Kind != yaml.ScalarNode:
 			r.add(k, "%s: a key must be a word", where)
-		case later[k.Value] && !slices.Contains(known, k.Value):
-			r.add(k, "%s: %q is kept for a later version of the language; this one refuses it rather than ignore it", where, k.Value)
 		case !slices.Contains(known, k.Value):
 			r.add(k, "%s: no key %q%s; it knows %s", where, clip(k.Value), didYouMean(k.Value, known), strings.Join(known, ", "))
 		case out[k.Value] != nil:
@@ -250,6 +243,10 @@ func (r *reader) expression(parent, n *yaml.Node, key string, required bool, wan
 		return nil
 	}
 	p, mistakes := r.lang.compile(v, want)
+	if p != nil && p.uses["steps"] && !r.stepsKnown {
+		r.add(n, "%s: steps are not known here: this is decided before any of them is done", key)
+		return nil
+	}
 	for _, m := range mistakes {
 		line, column := r.place(n, m.line, m.column)
 		r.problems = append(r.problems, Problem{File: r.file, Line: line, Column: column, Text: key + ": " + m.text})

@@ -29,10 +29,20 @@ const (
 	SignIn          Source = "entra.signIn"         // Graph: auditLogs/signIns; Event Hubs: the four sign-in categories
 	DirectoryAudit  Source = "entra.directoryAudit" // Graph: auditLogs/directoryAudits; Event Hubs: AuditLogs
 	Incident        Source = "defender.incident"    // Graph: security/incidents
+	Alert           Source = "defender.alert"       // Graph: security/alerts_v2, those that say of nobody that they are at risk
 	HealthIssue     Source = "defender.healthIssue" // Graph: security/identities/healthIssues
 	Sensor          Source = "defender.sensor"      // Graph: security/identities/sensors
 	Logon           Source = "ad.logon"             // a domain controller's account of a sign-in
 	DirectoryChange Source = "ad.directoryChange"   // a domain controller's account of a change
+	DirectoryQuery  Source = "ad.query"             // a query that Defender for Identity saw: LDAP, SAM-R, DNS
+	AlertInfo       Source = "defender.alertInfo"   // a row of the table AlertInfo
+	AlertEvidence   Source = "defender.alertEvidence"
+	AlertNotice     Source = "defender.alertNotice"   // a line of syslog about an alert; it names nobody by a strong identifier
+	HealthNotice    Source = "defender.healthNotice"  // a line of syslog about the health of sensors
+	IdentityInfo    Source = "defender.identityInfo"  // a row of the table IdentityInfo
+	CloudAppEvent   Source = "defender.cloudAppEvent" // a row of the table CloudAppEvents
+	Hunting         Source = "defender.hunting"       // a row of any other table
+	DirectoryLog    Source = "entra.log"              // a record of any other diagnostic category
 )
 
 // Result says how a recorded attempt ended.
@@ -94,7 +104,7 @@ type Record struct {
 	AppID         string `json:"appId,omitempty"`
 	Resource      string `json:"resource,omitempty"` // what was reached: an API, a server, a service
 	Protocol      string `json:"protocol,omitempty"` // NTLM, Kerberos, LDAP; a legacy client
-	Session       string `json:"session,omitempty"`  // sessionId, or a logon id with its machine
+	Session       string `json:"session,omitempty"`  // sessionId, or a logon id with its machine; of an alert's rows, the alert
 	Token         string `json:"token,omitempty"`    // uniqueTokenIdentifier
 	CorrelationID string `json:"correlationId,omitempty"`
 	Access        string `json:"access,omitempty"` // what conditional access said
@@ -129,9 +139,9 @@ func (r Record) Problem() string {
 
 // Newer reports whether r replaces old: a later UpdatedAt; else, because most
 // sources tell no such time, the one whose risk has come further (none, at risk,
-// settled), then the higher aggregate level, then an order that means nothing but
-// is always the same. Of two versions that differ exactly one is newer, in whatever
-// order they come.
+// settled), then the higher aggregate level, then the one that says more (several
+// channels tell of one thing), then an order that means nothing but is always the
+// same. Of two versions that differ exactly one is newer, in whatever order they come.
 func (r Record) Newer(old Record) bool {
 	if !r.UpdatedAt.Equal(old.UpdatedAt) {
 		return r.UpdatedAt.After(old.UpdatedAt)
@@ -140,6 +150,9 @@ func (r Record) Newer(old Record) bool {
 		return a > b
 	}
 	if a, b := r.Risk.level(), old.Risk.level(); a != b {
+		return a > b
+	}
+	if a, b := len(r.Raw), len(old.Raw); a != b {
 		return a > b
 	}
 	r.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{} // the same instant in another zone is no difference

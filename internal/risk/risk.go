@@ -1,6 +1,8 @@
 // Package risk forms Cordon's own opinion of an identity. Assess is a pure
 // function of stored inputs and a time, so that an assessment can be computed
-// again, years later, to the same number.
+// again, years later, to the same number. Beside it stand the risk of single
+// sign-ins, Microsoft's life cycle of risk as a state machine, and what a closed
+// risk leaves open.
 package risk
 
 import (
@@ -12,7 +14,7 @@ import (
 
 // Rules is the version of the arithmetic and of the catalogue's weights; it is
 // stored with each assessment.
-const Rules = "2026-11.3"
+const Rules = "2026-11.4"
 
 // An Input is everything an assessment rests on.
 type Input struct {
@@ -21,6 +23,9 @@ type Input struct {
 	Signals  []signal.Signal      `json:"signals"`      // any order; Raw is not looked at
 	Accounts []signal.AccountRisk `json:"accountRisks"` // what the sources say of the accounts as a whole
 	Verdict  Verdict              `json:"verdict,omitzero"`
+	// Exceptions are the tenant's; those not in force at the time of the assessment
+	// count for nothing.
+	Exceptions []Exception `json:"exceptions,omitempty"`
 }
 
 // A Verdict is what an operator decided about the identity's open case: signals
@@ -38,16 +43,42 @@ type Reason struct {
 	Source signal.Source `json:"source,omitempty"`
 	Signal string        `json:"signal,omitempty"` // the signal's ExternalID
 	At     time.Time     `json:"at,omitzero"`
+	// Account is the account the reason is about, in words; set only when the
+	// identity has signals about several.
+	Account string `json:"account,omitempty"`
+	// Lowered names the exceptions that made it count for less.
+	Lowered []string `json:"lowered,omitempty"`
 }
 
-// An Assessment is our opinion with its reasons.
+// An AccountScore is the opinion of one account alone.
+type AccountScore struct {
+	Account string       `json:"account"` // in words
+	Level   signal.Level `json:"level"`
+	Score   int          `json:"score"`
+}
+
+// An Assessment is our opinion with its reasons: of the identity as a whole, which
+// is user risk. Single sign-ins are judged by SignIns.
 type Assessment struct {
 	Tenant   identity.Tenant `json:"tenant"`
 	Identity identity.ID     `json:"identity"`
 	Level    signal.Level    `json:"level"` // none, low, medium, high
-	Score    int             `json:"score"` // 0 to 100
+	Score    int             `json:"score"` // 0 to 100: how likely it is that somebody else is at work
 	Reasons  []Reason        `json:"reasons"`
 	Causes   []signal.Cause  `json:"causes,omitempty"` // of the signals that count, strongest first
-	Rules    string          `json:"rules"`
-	At       time.Time       `json:"at"`
+	// Accounts are the opinions of the single accounts, highest first, when there are
+	// several; the first one's is the identity's.
+	Accounts []AccountScore `json:"accounts,omitempty"`
+	// Notes change no number and should be read with it.
+	Notes []string  `json:"notes,omitempty"`
+	Rules string    `json:"rules"`
+	At    time.Time `json:"at"`
+}
+
+// Driver is the account whose score is the identity's; empty when there is only one.
+func (a Assessment) Driver() string {
+	if len(a.Accounts) == 0 {
+		return ""
+	}
+	return a.Accounts[0].Account
 }

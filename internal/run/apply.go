@@ -44,6 +44,14 @@ func (r Run) Apply(e Event, now time.Time) (Run, []Effect, error) {
 		if !r.State.Final() {
 			effects = next.withdraw(e, now)
 		}
+	case Postponed:
+		if r.State == Settling && r.Plan == nil && e.Until.After(now) {
+			next.Reason, next.DueAt = e.Reason, e.Until
+		}
+	case Stirred:
+		effects = next.check(now, true)
+	case Decided:
+		next.decide(e, now)
 	case TakenBack:
 		next.TakingBack = false
 	case Stuck:
@@ -78,7 +86,7 @@ func (r Run) checkPlan(p playbook.Plan) (known bool, err error) {
 	return false, nil
 }
 
-// plan takes the plan over and asks for its approvals, all at once.
+// plan takes the plan over.
 func (r *Run) plan(e Planned, now time.Time) []Effect {
 	p := e.Plan
 	undo := map[string]action.ID{}
@@ -115,14 +123,23 @@ func (r *Run) plan(e Planned, now time.Time) []Effect {
 		return end(Observed, "observe mode: this is what would have been done")
 	}
 	r.State, r.Reason = Acting, ""
-	return r.ask()
+	if p.Rate != nil {
+		r.RateKey = p.Rate.Key
+	}
+	return nil
 }
 
+// ask asks for the approvals of the steps that can be come to: all but those
+// behind a wait, whose requests would run out before their turn, and those whose
+// condition is not decided yet.
 func (r *Run) ask() []Effect {
 	var effects []Effect
 	byRule := map[string]int{}
 	for n, s := range r.Plan.Steps {
-		if s.Approval == nil || r.Steps[n].State != StepPending {
+		if s.Kind == playbook.KindWait && !r.Steps[n].State.Final() {
+			break
+		}
+		if s.Approval == nil || r.Steps[n].State != StepPending || r.Steps[n].Consent != "" || s.Later && !r.Steps[n].Called {
 			continue
 		}
 		r.Steps[n].Consent = approval.Pending
@@ -174,8 +191,14 @@ func (r *Run) seeAction(e ActionSeen) []Effect {
 	to, reason := stepOf(a)
 	if s.Adopted && to != StepActing && (a.State == action.Cancelled || a.State == action.Expired || a.State == action.RefusedState) && !r.State.Final() {
 		// Another run's action went away before it left: this run asks for its own.
-		*s = StepRun{ID: s.ID, State: StepPending, Gone: append(slices.Clone(s.Gone), a.ID), Approval: s.Approval, Consent: s.Consent, ConsentText: s.ConsentText, ApprovalSeen: s.ApprovalSeen}
+		*s = StepRun{
+			ID: s.ID, State: StepPending, Gone: append(slices.Clone(s.Gone), a.ID), Called: s.Called, Asked: s.Asked, StartedAt: s.StartedAt,
+			Approval: s.Approval, Consent: s.Consent, ConsentText: s.ConsentText, ApprovalSeen: s.ApprovalSeen,
+		}
 		return nil
+	}
+	if s.TimedOut && a.State == action.Cancelled {
+		to, reason = StepFailed, fmt.Sprintf("it did not leave within %s", r.Plan.Steps[n].Timeout)
 	}
 	if s.State == StepAccepted && to == StepActing {
 		return nil
@@ -209,6 +232,9 @@ func stepOf(a action.Action) (StepState, string) {
 	case action.Failed:
 		return StepFailed, a.Reason
 	case action.RefusedState:
+		if a.Moot {
+			return StepSkipped, a.Reason
+		}
 		return StepRefused, a.Reason
 	case action.Reverted:
 		return StepReverted, a.Reason
@@ -263,12 +289,17 @@ func (r *Run) advance(now time.Time) []Effect {
 		return []Effect{MakePlan{}}
 	}
 	r.answer()
+	effects := r.overdue(now)
 	r.fail()
-	effects := r.moot()
+	effects = append(effects, r.moot()...)
+	if r.Ends == "" {
+		effects = append(effects, r.ask()...)
+		effects = append(effects, r.check(now, false)...)
+		effects = append(effects, r.start(now)...)
+		effects = append(effects, r.moot()...)
+	}
 	if r.Ends != "" {
 		effects = append(effects, r.stop()...)
-	} else {
-		effects = append(effects, r.start()...)
 	}
 	if back := r.takeBack(); back != nil {
 		r.TakingBack = true
@@ -330,6 +361,10 @@ func (r *Run) fail() {
 			// Somebody took it back while the run goes on: it was wrong, and so is
 			// what would follow.
 			r.end(Cancelled, text)
+		case StepHeld:
+			if p.Kind == playbook.KindWait && p.OnTimeout == playbook.TimeoutPerson {
+				r.end(HeldState, text)
+			}
 		case StepCancelled:
 			if s.ActionState == action.Expired {
 				r.end(Expired, text)
@@ -386,7 +421,7 @@ func (r *Run) stop() []Effect {
 			s.State, s.Reason = StepCancelled, r.Reason
 		case StepActing, StepAccepted:
 			switch {
-			case s.Adopted:
+			case s.Adopted || r.Plan.Steps[n].Kind != playbook.KindAct:
 				s.State, s.Reason = StepCancelled, r.Reason
 			case s.Withdrawn == s.Seen:
 			case s.ActionState == action.Requested || s.ActionState == action.Approved || s.ActionState == action.Held:
@@ -399,38 +434,23 @@ func (r *Run) stop() []Effect {
 	return effects
 }
 
-// start asks for the actions whose turn has come.
-func (r *Run) start() []Effect {
-	proven := true
-	for n := range r.Steps {
-		s := &r.Steps[n]
-		switch s.State {
-		case StepAccepted:
-			proven = false
-		case StepActing, StepWaiting:
-			return nil
-		case StepPending:
-			if r.Plan.Steps[n].After == playbook.AfterVerified && !proven {
-				return nil
-			}
-			s.State = StepActing
-			return []Effect{StartAction{s.ID}}
-		}
-	}
-	return nil
-}
-
-// takeBack asks for the undo of what was done and not ratified.
+// takeBack asks for the undo of what was done and not ratified, and of what a run
+// did that failed, where its playbook says so.
 func (r *Run) takeBack() *TakeBack {
 	var back *TakeBack
 	for n := range r.Steps {
-		s, rule := &r.Steps[n], r.Plan.Steps[n].Approval
-		if s.State != StepVerified || s.UndoAsked || s.Adopted || !denied(*s, rule) {
+		s, p := &r.Steps[n], r.Plan.Steps[n]
+		unwanted := denied(*s, p.Approval)
+		failed := r.Plan.UndoOnFailure && p.Undo != "" && (r.Ends == Failed || r.Ends == Refused)
+		if s.State != StepVerified || s.UndoAsked || s.Adopted || !unwanted && !failed {
 			continue
 		}
 		s.UndoAsked = true
 		if back == nil {
-			back = &TakeBack{Reason: "not ratified: " + s.ConsentText}
+			back = &TakeBack{Reason: "the run failed: " + r.Reason}
+			if unwanted {
+				back.Reason = "not ratified: " + s.ConsentText
+			}
 		}
 		back.Actions = append(back.Actions, s.Action)
 	}
@@ -468,12 +488,7 @@ func (r *Run) conclude(now time.Time) []Effect {
 			waiting = true
 		}
 	}
-	switch {
-	case adopted && !r.DueAt.After(now):
-		r.DueAt = now.Add(adoptedEvery)
-	case !adopted:
-		r.DueAt = time.Time{}
-	}
+	r.DueAt = r.due(now, adopted)
 	if !busy && !waiting {
 		return r.finish(now)
 	}
@@ -502,8 +517,22 @@ func (r *Run) acting() bool {
 
 // finish ends the run: nothing is open any more.
 func (r *Run) finish(now time.Time) []Effect {
-	r.EndedAt, r.DueAt = now, time.Time{}
-	r.State, r.Reason = r.outcome()
+	state, reason := r.outcome()
+	if state == Contained && r.Plan.ContainedWhen != "" && r.Narrowed == "" {
+		r.State, r.Narrowed = Acting, narrowAsked
+		return []Effect{Decide{}}
+	}
+	if r.Narrowed == narrowAsked && state == Contained {
+		return nil // the answer is on its way
+	}
+	if state == Failed || state == Refused {
+		r.end(state, reason)
+		if back := r.takeBack(); back != nil {
+			r.State, r.TakingBack = Acting, true
+			return []Effect{*back}
+		}
+	}
+	r.State, r.Reason, r.EndedAt, r.DueAt = state, reason, now, time.Time{}
 	return []Effect{Ended{r.State, now}}
 }
 
@@ -512,10 +541,13 @@ func (r *Run) outcome() (State, string) {
 		return r.Ends, r.Reason
 	}
 	contains, proven, verified := 0, 0, 0
+	ends := playbook.Step{}
 	for n, s := range r.Steps {
 		p := r.Plan.Steps[n]
 		text := fmt.Sprintf("%s: %s", named(p), s.Reason)
 		switch {
+		case p.Kind == playbook.KindEnd && s.State == StepPassed:
+			ends = p
 		case s.State == StepHeld:
 			return HeldState, text
 		case s.State == StepSkipped && s.Consent == approval.Expired:
@@ -523,7 +555,7 @@ func (r *Run) outcome() (State, string) {
 		case s.State == StepVerified:
 			verified++
 		}
-		if p.Contains && s.State != StepSkipped {
+		if p.Contains && p.Kind == playbook.KindAct && s.State != StepSkipped {
 			contains++
 			if s.State == StepVerified {
 				proven++
@@ -531,13 +563,20 @@ func (r *Run) outcome() (State, string) {
 		}
 	}
 	switch {
-	case contains > 0 && proven == contains:
+	case ends.End == playbook.EndPerson:
+		return HeldState, "a person is needed: " + r.endNote(ends)
+	case contains > 0 && proven == contains && ends.End != playbook.EndExpected:
+		if r.Narrowed != "" && r.Narrowed != narrowHolds && r.Narrowed != narrowAsked {
+			return HeldState, r.Narrowed
+		}
 		return Contained, fmt.Sprintf("%d of %d containing steps verified", proven, contains)
-	case contains == 0 && verified == 0 && !slices.ContainsFunc(r.Steps, func(s StepRun) bool { return s.State != StepSkipped }):
+	case ends.End == playbook.EndExpected && !r.wrong():
+		return Done, "expected activity: " + r.endNote(ends)
+	case contains == 0 && verified == 0 && !slices.ContainsFunc(r.Steps, func(s StepRun) bool { return s.State != StepSkipped && s.State != StepPassed }):
 		return Done, "there was nothing to do"
 	}
 	for n, s := range r.Steps {
-		if s.State != StepVerified && s.State != StepSkipped {
+		if s.State != StepVerified && s.State != StepSkipped && s.State != StepPassed {
 			return Failed, fmt.Sprintf("%s: %s", named(r.Plan.Steps[n]), s.Reason)
 		}
 	}

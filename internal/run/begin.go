@@ -122,6 +122,9 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	if err != nil || file.Status == casefile.Closed {
 		return nil, err
 	}
+	if err := d.stir(tx, runs); err != nil {
+		return fail(err)
+	}
 	var started []Run
 	for _, r := range newest(runs, func(r Run) string { return r.Playbook.ID + "\x00" + r.OnceKey }) {
 		if !wanting(r) {

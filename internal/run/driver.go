@@ -54,6 +54,8 @@ type Driver struct {
 	// Nudge is called after a commit that may have made actions ready to dispatch.
 	Nudge func(identity.Tenant)
 	Log   *slog.Logger
+
+	asker playbook.Asker
 }
 
 // expires is how long a request stands whose rule does not say.
@@ -194,6 +196,8 @@ func (d *Driver) perform(tx Tx, r *Run, in *playbook.Input, e Effect) ([]Event, 
 		}
 		q, err = tx.PutApproval(q.Withdraw(e.Reason, d.Now()))
 		return []Event{ApprovalSeen{q}}, err
+	case Decide:
+		return d.decide(tx, *r, e)
 	case TakeBack:
 		return d.takeBack(tx, *r, e)
 	case Revert:
@@ -230,8 +234,12 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 	if c := r.Consent; c != nil && c.PlanHash != p.Hash {
 		p.Steps, p.Held = nil, "the plan is another one than was approved with the campaign: plan it by itself"
 	}
+	observe := d.Mode(r.Tenant) == playbook.Observe
+	if later, err := d.brake(tx, *r, &p, observe); err != nil || later != nil {
+		return later, err
+	}
 	r.Playbook = p.Playbook
-	return []Event{Planned{p, d.Mode(r.Tenant) == playbook.Observe}}, d.note(tx, *r, audit.RunPlanned, fmt.Sprintf("%s planned for %s", r.Playbook.ID, p.Name), map[string]any{
+	return []Event{Planned{p, observe}}, d.note(tx, *r, audit.RunPlanned, fmt.Sprintf("%s planned for %s", r.Playbook.ID, p.Name), map[string]any{
 		"planHash": p.Hash, "steps": len(p.Steps), "score": p.Score, "level": p.Level,
 	})
 }
@@ -288,7 +296,12 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 			return nil, err
 		}
 		within := r.Window > 0 && !old.RequestedAt.Before(now.Add(-r.Window))
+		// A plan that asks for the same twice means twice: what was opened between.
+		within = within && (old.Run != string(r.ID) || old.Step == s.ID)
 		if ok && old.UndoOf == "" && old.UndoneBy == "" && (!old.State.Final() || within && d.lasts(old.Name)) {
+			if old, err = d.prolong(tx, r, old, p.TTL); err != nil {
+				return nil, err
+			}
 			return []Event{ActionSeen{Step: s.ID, Action: old, Adopted: true}}, nil
 		}
 	}
@@ -299,7 +312,7 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 	a, err := action.Action{
 		ID: action.ID(tx.NewID("act")), Tenant: r.Tenant, Run: string(r.ID), Case: string(r.Case), Identity: r.Identity, Step: s.ID,
 		PlanHash: r.Plan.Hash, Playbook: r.Playbook.ID, Name: p.Action, Account: p.Account, Params: p.Params,
-		Lane: lane, Rank: n, Effect: effect, State: action.Requested, RequestedAt: now, NextAt: now, UndoOf: s.UndoOf,
+		Lane: lane, Rank: n, Effect: effect, State: action.Requested, RequestedAt: now, NextAt: now, UndoOf: s.UndoOf, TTL: p.TTL,
 	}.Move(action.Approved, "", now)
 	if err != nil {
 		return nil, err
@@ -450,6 +463,7 @@ func (d *Driver) Reconcile(ctx context.Context) error {
 	if len(idle) > 0 {
 		errs = append(errs, d.settle(ctx, idle))
 	}
+	errs = append(errs, d.release(ctx))
 	return errors.Join(append(errs, ctx.Err())...)
 }
 

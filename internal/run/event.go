@@ -44,6 +44,22 @@ type TakenBack struct{}
 // Stuck says that what was not ratified could not be taken back.
 type Stuck struct{ Reason string }
 
+// Postponed says that the playbook's rate leaves no room for the run before Until.
+type Postponed struct {
+	Reason string
+	Until  time.Time
+}
+
+// Stirred says that something the run may wait for has changed.
+type Stirred struct{}
+
+// Decided answers Decide. Unknown says why it could not be decided.
+type Decided struct {
+	Step    string
+	Holds   bool
+	Unknown string
+}
+
 func (Woke) event()         {}
 func (Planned) event()      {}
 func (ActionSeen) event()   {}
@@ -51,9 +67,12 @@ func (ApprovalSeen) event() {}
 func (Withdrawn) event()    {}
 func (TakenBack) event()    {}
 func (Stuck) event()        {}
+func (Postponed) event()    {}
+func (Stirred) event()      {}
+func (Decided) event()      {}
 
 // An Effect is what must follow in the transaction that stores the run. The run
-// records that it asked, so that no effect but MakePlan is asked for twice.
+// records that it asked, so that no effect but MakePlan and Decide is asked for twice.
 type Effect interface{ effect() }
 
 // MakePlan asks for a Planned event.
@@ -67,6 +86,11 @@ type AskApproval struct {
 
 // StartAction asks for the action of a step, approved, and its ActionSeen.
 type StartAction struct{ Step string }
+
+// Decide asks whether the condition of a step holds: the one it waits for, or the
+// one that had to wait for its turn; with no step, the plan's ContainedWhen. Its
+// Decided follows.
+type Decide struct{ Step string }
 
 // WithdrawAction cancels an action that has not left.
 type WithdrawAction struct {
@@ -105,3 +129,4 @@ func (WithdrawApproval) effect() {}
 func (TakeBack) effect()         {}
 func (Revert) effect()           {}
 func (Ended) effect()            {}
+func (Decide) effect()           {}

@@ -52,7 +52,7 @@ func standing(c casefile.Case, runs []Run) (casefile.Status, string) {
 	}
 	slices.SortFunc(live, order)
 	for _, r := range live {
-		if r.State == Settling {
+		if r.State == Settling && r.Reason == "" {
 			return casefile.Acting, fmt.Sprintf("%s waits for further signals until %s", r.Playbook.ID, r.DueAt.UTC().Format(time.RFC3339))
 		}
 		if r.State == Acting && r.Reason == "" {

@@ -49,7 +49,7 @@ func Protect(p identity.Policy, i identity.Identity, d connector.DirectoryFacts,
 // Input gathers what a match or a plan for the identity rests on: its roles and
 // groups as the newest reading of the directory has them, its protection, its
 // latest assessment and its signals. on says what happened; trigger may be nil.
-func (d *Driver) Input(tx Tx, t identity.Tenant, id identity.ID, on []string, trigger *signal.Signal) (playbook.Input, error) {
+func (d *Driver) Input(tx Reader, t identity.Tenant, id identity.ID, on []string, trigger *signal.Signal) (playbook.Input, error) {
 	fail := func(err error) (playbook.Input, error) {
 		return playbook.Input{}, fmt.Errorf("gather what is known of identity %s: %w", id, err)
 	}
@@ -85,7 +85,7 @@ func (d *Driver) Input(tx Tx, t identity.Tenant, id identity.ID, on []string, tr
 }
 
 // again gathers the input of a run that was started before.
-func (d *Driver) again(tx Tx, r Run) (playbook.Input, error) {
+func (d *Driver) again(tx Reader, r Run) (playbook.Input, error) {
 	in, err := d.Input(tx, r.Tenant, r.Identity, nil, nil)
 	if err != nil {
 		return in, err

@@ -24,6 +24,9 @@ type Store interface {
 	// after now, or one of whose actions or approvals changed since the run did;
 	// oldest first, at most limit.
 	DueRuns(ctx context.Context, now time.Time, limit int) ([]Key, error)
+	// DueExpiries returns verified actions whose ExpiresAt is set and not after now,
+	// earliest first, at most limit.
+	DueExpiries(ctx context.Context, now time.Time, limit int) ([]action.Action, error)
 	// DueApprovals returns pending requests whose ExpiresAt is not after now.
 	DueApprovals(ctx context.Context, now time.Time, limit int) ([]approval.Request, error)
 }
@@ -32,6 +35,14 @@ type Store interface {
 type Key struct {
 	Tenant identity.Tenant
 	ID     ID
+}
+
+// A Reader reads what a match, a plan or a condition rests on.
+type Reader interface {
+	Identity(t identity.Tenant, id identity.ID) (identity.Identity, error)
+	SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error)
+	Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error)
+	Directory(t identity.Tenant) (connector.DirectoryFacts, error) // the zero value when never read
 }
 
 // Tx is one transaction as runs see it. Gets return fault.NotFound. Puts with an
@@ -44,6 +55,9 @@ type Tx interface {
 	// RecentRun returns the newest run of the playbook with the key started not
 	// before since, and false when there is none.
 	RecentRun(t identity.Tenant, playbookID, onceKey string, since time.Time) (Run, bool, error)
+	// RunsAtRate counts the runs of the playbook with the rate key whose plan was
+	// made not before since.
+	RunsAtRate(t identity.Tenant, playbookID, rateKey string, since time.Time) (int, error)
 	RunsOfCase(t identity.Tenant, c casefile.ID) ([]Run, error)
 
 	Action(t identity.Tenant, id action.ID) (action.Action, error)

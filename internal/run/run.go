@@ -57,6 +57,7 @@ const (
 	StepRefused   StepState = "refused"
 	StepCancelled StepState = "cancelled"
 	StepReverted  StepState = "reverted" // was verified, and its undo is verified too
+	StepPassed    StepState = "passed"   // a wait whose condition came true, or an end that was come to
 )
 
 // Final reports whether a step's own action can change nothing about it any
@@ -89,6 +90,17 @@ type StepRun struct {
 	Consent      approval.State `json:"consent,omitempty"`      // its state; empty when no approval is needed
 	ConsentText  string         `json:"consentText,omitempty"`  // its reason
 	ApprovalSeen int64          `json:"approvalSeen,omitempty"` // the version of its row that Consent rests on
+
+	// Called says that a condition that had to wait for its turn holds, Asked that
+	// it was asked.
+	Called bool `json:"called,omitempty"`
+	Asked  bool `json:"asked,omitempty"`
+	// StartedAt is when its turn came, CheckedAt when the condition of a wait was
+	// asked last.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	CheckedAt time.Time `json:"checkedAt,omitzero"`
+	// TimedOut says that its action was withdrawn because it did not leave in time.
+	TimedOut bool `json:"timedOut,omitempty"`
 
 	UndoOf    action.ID `json:"undoOf,omitempty"`    // undo runs: the action that is taken back
 	UndoAsked bool      `json:"undoAsked,omitempty"` // the run itself asked to take it back: it was not ratified
@@ -133,6 +145,13 @@ type Run struct {
 	// TakingBack says that an undo was asked for and has not been begun: the run
 	// does not end before.
 	TakingBack bool `json:"takingBack,omitempty"`
+
+	// RateKey is what the run is counted under by its playbook's rate; empty when
+	// there is none, or when nothing of it may leave.
+	RateKey string `json:"rateKey,omitempty"`
+	// Narrowed says what became of the plan's ContainedWhen: "" not asked, else
+	// asked, holds, or why it does not.
+	Narrowed string `json:"narrowed,omitempty"`
 
 	Plan     *playbook.Plan `json:"plan,omitempty"` // nil while settling
 	Steps    []StepRun      `json:"steps,omitempty"`

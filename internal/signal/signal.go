@@ -145,6 +145,10 @@ type Signal struct {
 	Info    []KV   `json:"info,omitempty"`    // additionalInfo, parsed
 	InfoRaw string `json:"infoRaw,omitempty"` // additionalInfo as it came when it could not be parsed
 
+	// Partial says that the source tells this piece by piece and more may come; a
+	// whole version always replaces a partial one.
+	Partial bool `json:"partial,omitempty"`
+
 	Notes []string        `json:"notes,omitempty"` // what the edge had to tolerate: a malformed date, an unknown enum member
 	Raw   json.RawMessage `json:"raw,omitempty"`   // the source's own record, whole
 }
@@ -164,12 +168,30 @@ func (s Signal) At() time.Time {
 	return s.UpdatedAt
 }
 
-// Newer reports whether s replaces old: a later update, or the same update time
+// Same reports whether s says what old says: another channel delivered the same
+// version in another envelope. Nothing follows from it.
+func (s Signal) Same(old Signal) bool {
+	if !s.UpdatedAt.Equal(old.UpdatedAt) || s.Key() != old.Key() {
+		return false
+	}
+	s.Raw, old.Raw, s.Notes, old.Notes = nil, nil, nil, nil
+	s.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{}
+	return bytes.Equal(text(s), text(old))
+}
+
+// Newer reports whether s replaces old: a whole version a partial one, of two partial
+// ones the one that rests on more; else a later update, or the same update time
 // with other content (sources with coarse clocks change a record twice within a
 // tick): then the one that closes it wins, else the higher level, else an order
 // that means nothing but is always the same. Of two versions that differ exactly
 // one is newer, so that the order in which they arrive does not matter.
 func (s Signal) Newer(old Signal) bool {
+	if s.Partial != old.Partial {
+		return old.Partial
+	}
+	if a, b := len(s.Raw), len(old.Raw); s.Partial && a != b {
+		return a > b
+	}
 	if !s.UpdatedAt.Equal(old.UpdatedAt) {
 		return s.UpdatedAt.After(old.UpdatedAt)
 	}
@@ -205,6 +227,16 @@ type AccountRisk struct {
 	By         string          `json:"by,omitempty"` // who changed it, as the source's history says; empty for the source itself
 	UpdatedAt  time.Time       `json:"updatedAt"`
 	Raw        json.RawMessage `json:"raw,omitempty"`
+}
+
+// Same is Signal.Same for account risks.
+func (r AccountRisk) Same(old AccountRisk) bool {
+	if !r.UpdatedAt.Equal(old.UpdatedAt) {
+		return false
+	}
+	r.Raw, old.Raw = nil, nil
+	r.UpdatedAt, old.UpdatedAt = time.Time{}, time.Time{}
+	return bytes.Equal(text(r), text(old))
 }
 
 // Newer reports whether r replaces old, in the order of Signal.Newer; between

@@ -114,6 +114,7 @@ func actionRow(a action.Action) (row, error) {
 	w.col("next_at", micros0(a.NextAt))
 	w.col("ended_at", micros(a.EndedAt))
 	w.col("undo_of", orNull(a.UndoOf))
+	w.col("expires_at", micros(a.ExpiresAt))
 	w.col("version", a.Version)
 	w.col("doc", doc)
 	return w, nil

@@ -75,12 +75,12 @@ func (tx *Tx) PutIdentity(i identity.Identity) (identity.Identity, error) {
 	}
 	names := accountNames(i)
 	search := strings.Join(append([]string{strings.ToLower(i.Name)}, names...), "\n")
-	if _, err := tx.exec(`INSERT INTO identities (tenant, id, kind, name_key, search, facts_at, updated_at, doc)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	if _, err := tx.exec(`INSERT INTO identities (tenant, id, kind, name_key, search, facts_at, onprem_at, updated_at, doc)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id) DO UPDATE SET kind = excluded.kind, name_key = excluded.name_key, search = excluded.search,
-			facts_at = excluded.facts_at, updated_at = excluded.updated_at, doc = excluded.doc`,
+			facts_at = excluded.facts_at, onprem_at = excluded.onprem_at, updated_at = excluded.updated_at, doc = excluded.doc`,
 		string(i.Tenant), string(i.ID), string(i.Kind), strings.ToLower(i.Name), search,
-		micros0(factsAt(i)), micros0(i.UpdatedAt), doc); err != nil {
+		micros0(factsAt(i)), micros0(onPremisesOf(i)), micros0(i.UpdatedAt), doc); err != nil {
 		return i, fmt.Errorf("identity %s: %w", i.ID, err)
 	}
 	if err := tx.putKeys(i, keys); err != nil {
@@ -168,10 +168,42 @@ func accountNames(i identity.Identity) []string {
 	return out
 }
 
-// readable reports whether a Lookup of today can read the account's facts: a
-// cloud account with its own key.
+// readable reports whether a Lookup can read the account's facts in the cloud: one
+// with its own key.
 func readable(a identity.Account) bool {
 	return a.Provider != identity.ActiveDirectory && a.ObjectID != ""
+}
+
+// onPremisesKnown reports whether the account can be read in Active Directory.
+func onPremisesKnown(a identity.Account) bool {
+	return a.Provider == identity.ActiveDirectory && (a.SID != "" || a.GUID != "")
+}
+
+// onPremisesAt is when all of an account in Active Directory was last read: what
+// every directory says, and what it is a member of.
+func onPremisesAt(a identity.Account) time.Time {
+	f := a.Facts
+	gone := f.Found != nil && !*f.Found
+	foreign := f.OnPremises != nil && f.OnPremises.Class == identity.ClassForeign
+	switch {
+	case foreign:
+		return f.RolesAsOf
+	case gone || f.AsOf.Before(f.RolesAsOf):
+		return f.AsOf
+	}
+	return f.RolesAsOf
+}
+
+// onPremisesOf is the oldest reading of the identity's accounts in Active
+// Directory; far in the future when it has none.
+func onPremisesOf(i identity.Identity) time.Time {
+	oldest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, a := range i.Accounts {
+		if at := onPremisesAt(a); onPremisesKnown(a) && at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // factsAt is the oldest reading of the accounts that can be read; zero when one

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -26,20 +27,25 @@ func (s ingestStore) Cursor(ctx context.Context, t identity.Tenant, n connector.
 	return connector.Cursor(c), nil
 }
 
-// StaleFacts returns cloud accounts only: accounts that live in Active Directory
-// alone are nobody's to read until it is connected.
-func (s ingestStore) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error) {
+// StaleFacts returns accounts of the directories in reach; of Entra alone when
+// none is named: what nobody reads is not stale.
+func (s ingestStore) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int, reach ...identity.Provider) ([]identity.Ref, error) {
+	onPremises := slices.Contains(reach, identity.ActiveDirectory)
+	beforeOnPremises := int64(-1) // before all times: none
+	if onPremises {
+		beforeOnPremises = before.UnixMicro()
+	}
 	stale, err := docsOf[identity.Identity](ctx, s.db.reads(), `SELECT i.doc FROM identities i
-		WHERE i.tenant = ? AND i.facts_at < ? AND EXISTS (SELECT 1 FROM cases c
+		WHERE i.tenant = ? AND (i.facts_at < ? OR i.onprem_at < ?) AND EXISTS (SELECT 1 FROM cases c
 			WHERE c.tenant = i.tenant AND c.identity = i.id AND c.status <> 'closed')
-		ORDER BY i.facts_at, i.id LIMIT ?`, string(t), before.UnixMicro(), int64(limit))
+		ORDER BY i.facts_at, i.id LIMIT ?`, string(t), before.UnixMicro(), beforeOnPremises, int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("stale facts: %w", err)
 	}
 	var out []identity.Ref
 	for _, i := range stale {
 		for _, a := range i.Accounts {
-			if len(out) < limit && readable(a) && a.Facts.AsOf.Before(before) {
+			if len(out) < limit && (readable(a) && a.Facts.AsOf.Before(before) || onPremises && onPremisesKnown(a) && onPremisesAt(a).Before(before)) {
 				out = append(out, a.Ref)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -42,6 +43,15 @@ func (s runStore) DueApprovals(ctx context.Context, now time.Time, limit int) ([
 	return out, nil
 }
 
+func (s runStore) DueExpiries(ctx context.Context, now time.Time, limit int) ([]action.Action, error) {
+	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions
+		WHERE state = 'verified' AND expires_at <= ? ORDER BY expires_at, id LIMIT ?`, now.UnixMicro(), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("actions that have run their time: %w", err)
+	}
+	return out, nil
+}
+
 const selectRun = `SELECT doc FROM runs WHERE tenant = ? AND id = ?`
 
 // Run returns fault.NotFound when there is none.
@@ -64,6 +74,17 @@ func (tx *Tx) RecentRun(t identity.Tenant, playbookID, onceKey string, since tim
 		return r, false, fmt.Errorf("recent run of playbook %s: %w", playbookID, tx.keep(err))
 	}
 	return r, ok, nil
+}
+
+// RunsAtRate counts the runs of the playbook with the rate key whose plan was made
+// not before since.
+func (tx *Tx) RunsAtRate(t identity.Tenant, playbookID, rateKey string, since time.Time) (int, error) {
+	var n int64
+	if _, err := tx.row([]any{&n}, `SELECT count(*) FROM runs WHERE tenant = ? AND playbook = ? AND rate_key = ? AND planned_at >= ?`,
+		string(t), playbookID, rateKey, micros0(since)); err != nil {
+		return 0, fmt.Errorf("runs of playbook %s at its rate: %w", playbookID, err)
+	}
+	return int(n), nil
 }
 
 // PutRun stores r and has its bell ring at DueAt.
@@ -89,6 +110,8 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 	w.col("identity", string(r.Identity))
 	w.col("playbook", r.Playbook.ID)
 	w.col("once_key", r.OnceKey)
+	w.col("rate_key", orNull(r.RateKey))
+	w.col("planned_at", micros(r.PlannedAt))
 	w.col("state", string(r.State))
 	w.col("final", flag(r.State.Final()))
 	w.col("plan_hash", hash)

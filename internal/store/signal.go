@@ -26,7 +26,8 @@ func (tx *Tx) AccountRisksOf(t identity.Tenant, id identity.ID) ([]signal.Accoun
 }
 
 // PutSignal stores s as a signal of the identity. The current version is the
-// newest by Signal.Newer; every other version is kept beside it.
+// newest by Signal.Newer; every other version is kept beside it. What says the same
+// in another envelope is a duplicate.
 func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) {
 	what := fmt.Sprintf("signal %s %s", s.Source, s.ExternalID)
 	if err := mustTenant(what, s.Tenant); err != nil {
@@ -66,6 +67,9 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	if !s.Newer(old) {
 		n, err := tx.exec(keep, append(key, sum, micros0(s.UpdatedAt), doc)...)
+		if s.Same(old) {
+			n = 0
+		}
 		return olderOr(n, wrap(what, err))
 	}
 	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
@@ -80,8 +84,23 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 		WHERE tenant = ? AND source = ? AND external_id = ?`, append(columns, key...)...); err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
+	if s.Same(old) {
+		return ingest.PutDuplicate, nil
+	}
 	tx.touch(Topic{TopicIdentity, s.Tenant, string(owner)})
 	return ingest.PutUpdated, nil
+}
+
+// SignalOwner returns the identity that a signal belongs to, and false when there is
+// no such signal.
+func (tx *Tx) SignalOwner(k signal.Key) (identity.ID, bool, error) {
+	var owner string
+	found, err := tx.row([]any{&owner}, `SELECT identity FROM signals WHERE tenant = ? AND source = ? AND external_id = ?`,
+		string(k.Tenant), string(k.Source), k.ExternalID)
+	if err != nil {
+		return "", false, fmt.Errorf("owner of signal %s %s: %w", k.Source, k.ExternalID, err)
+	}
+	return identity.ID(owner), found, nil
 }
 
 // olderOr says what keeping a version as history did.
@@ -150,6 +169,9 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	if !r.Newer(old) {
 		n, err := tx.exec(keep, append(key, sum, at, doc)...)
+		if r.Same(old) {
+			n = 0
+		}
 		return olderOr(n, wrap(what, err))
 	}
 	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
@@ -162,6 +184,9 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 	if _, err := tx.exec(`UPDATE account_risks SET identity = ?, rank = ?, updated_at = ?, digest = ?, doc = ?
 		WHERE tenant = ? AND account = ?`, append(columns, key...)...); err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	if r.Same(old) {
+		return ingest.PutDuplicate, nil
 	}
 	tx.touch(Topic{TopicIdentity, r.Tenant, string(owner)})
 	return ingest.PutUpdated, nil

@@ -92,8 +92,13 @@ func Compare(trail []audit.Entry, ledger []graphsim.Entry, app string, protected
 				ended[object] = append(ended[object], l.Received)
 			}
 			by := intentsFor(intents[l.ClientRequestID], object, l.Received)
-			if len(by) == 0 && !secondary(f.Object) {
+			if len(by) == 0 && (!secondary(f.Object) || len(intents[l.ClientRequestID]) == 0) {
 				r.Unrecorded = append(r.Unrecorded, place)
+			}
+			if len(by) == 0 { // what hangs on the account: its application, its grants, its devices
+				for _, i := range intents[l.ClientRequestID] {
+					touched[i.action] = touched[i.action] || !i.at.After(l.Received)
+				}
 			}
 			for _, i := range by {
 				touched[i.action] = true
@@ -121,8 +126,9 @@ func Compare(trail []audit.Entry, ledger []graphsim.Entry, app string, protected
 	return r
 }
 
-// secondary reports objects that the directory changes by itself as part of a
-// recorded change of a user: the detections and history of the user.
+// secondary reports objects that change as part of a recorded change of an account:
+// its detections and history, its application, grants and devices. The intent names
+// the account only.
 func secondary(object string) bool {
 	return !strings.HasPrefix(object, "users/") && !strings.HasPrefix(object, "riskyUsers/")
 }

@@ -3,6 +3,7 @@ package addc
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,12 +47,62 @@ func (d *Domain) Bind(ctx context.Context, c *DC, upn, password string) (Logon, 
 
 // SMB tries to open a session with c, with the password over NTLM.
 func (d *Domain) SMB(ctx context.Context, c *DC, sam, password string) (Logon, error) {
+	return d.smb(ctx, c, "IPC$", sam, password)
+}
+
+// Finance tries to open the share that only members of the group Finance may.
+func (d *Domain) Finance(ctx context.Context, c *DC, sam, password string) (Logon, error) {
+	return d.smb(ctx, c, "finance", sam, password)
+}
+
+func (d *Domain) smb(ctx context.Context, c *DC, share, sam, password string) (Logon, error) {
 	file, err := d.secret(fmt.Sprintf("username = %s\npassword = %s\ndomain = %s\n", sam, password, d.NetBIOS))
 	if err != nil {
 		return Logon{}, err
 	}
 	defer os.Remove(file)
-	return attempt(d.command(ctx, d.Station, "smbclient", "//"+c.Host+"/IPC$", "-A", file, "--use-kerberos=off", "-c", "exit"))
+	return attempt(d.command(ctx, d.Station, "smbclient", "//"+c.Host+"/"+share, "-A", file, "--use-kerberos=off", "-c", "exit"))
+}
+
+// A Ticket is a credential cache with what was got for a password once.
+type Ticket struct {
+	domain *Domain
+	dir    string
+}
+
+// Ticket signs in on c by Kerberos and gets a service ticket for its file server.
+// Close forgets it.
+func (d *Domain) Ticket(ctx context.Context, c *DC, sam, password string) (*Ticket, error) {
+	dir, err := os.MkdirTemp(d.Dir, "ticket-")
+	if err != nil {
+		return nil, err
+	}
+	t := &Ticket{d, dir}
+	cmd := t.command(ctx, "kinit", sam+"@"+d.Realm)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if l, err := attempt(cmd); err != nil || !l.OK {
+		return nil, errors.Join(fmt.Errorf("kinit: %s", l.Text), err, t.Close())
+	}
+	if l, err := t.SMB(ctx, c); err != nil || !l.OK {
+		return nil, errors.Join(fmt.Errorf("the fresh ticket opens nothing: %s", l.Text), err, t.Close())
+	}
+	return t, nil
+}
+
+// SMB opens a session with c by the tickets that are there, without a password.
+func (t *Ticket) SMB(ctx context.Context, c *DC) (Logon, error) {
+	return attempt(t.command(ctx, "smbclient", "//"+c.Host+"/IPC$", "--use-kerberos=required", "--use-krb5-ccache="+t.cache(), "-c", "exit"))
+}
+
+// Close forgets the tickets.
+func (t *Ticket) Close() error { return os.RemoveAll(t.dir) }
+
+func (t *Ticket) cache() string { return filepath.Join(t.dir, "cache") }
+
+func (t *Ticket) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := t.domain.command(ctx, t.domain.Station, name, args...)
+	cmd.Env = append(cmd.Env, "KRB5CCNAME="+t.cache())
+	return cmd
 }
 
 // attempt tells a tool that says no from a tool that does not run.
@@ -156,4 +207,25 @@ func (d *Domain) Heal(ctx context.Context, c *DC) error { return d.link(ctx, c, 
 func (d *Domain) link(ctx context.Context, c *DC, state string) error {
 	_, err := d.in(ctx, d.Station, "ip", "link", "set", "p"+strings.TrimPrefix(c.Name, "dc"), state)
 	return err
+}
+
+// Member reports whether c shows an account as a direct member of a group.
+func (d *Domain) Member(ctx context.Context, c *DC, group, account string) (bool, error) {
+	file, err := d.secret(d.Admin.Password)
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(file)
+	out, err := d.in(ctx, d.Station, "ldapsearch", "-x", "-LLL", "-H", "ldaps://"+c.Host, "-D", d.Admin.UPN, "-y", file,
+		"-s", "base", "-b", group, "(member="+account+")", "1.1")
+	return strings.Contains(out, "dn:"), err
+}
+
+// Script runs a shell script on c as its root, as an administrator at the machine
+// would, and returns what it printed.
+func (d *Domain) Script(ctx context.Context, c *DC, script string) (string, error) {
+	cmd := d.command(ctx, c.PID, "sh")
+	cmd.Env = append(cmd.Env, "SMB_CONF_PATH="+c.conf())
+	cmd.Stdin = strings.NewReader(script)
+	return output(cmd)
 }

@@ -34,12 +34,22 @@ func (d *Domain) provision(ctx context.Context, c *DC, people int) error {
 		"--min-pwd-age=0", "--account-lockout-threshold=3", "--account-lockout-duration=30", "--reset-account-lockout-after=30"); err != nil {
 		return fmt.Errorf("set the password policy: %w", err)
 	}
-	ldif := filepath.Join(d.Dir, "objects.ldif")
-	if err := os.WriteFile(ldif, d.objects(), 0o600); err != nil {
-		return err
-	}
-	if _, err := d.in(ctx, c.PID, "ldbadd", conf, "-H", sam, ldif); err != nil {
-		return fmt.Errorf("add the accounts: %w", err)
+	for _, f := range []struct {
+		program, name string
+		text          []byte
+	}{
+		{"ldbadd", "schema", d.schema()},
+		{"ldbmodify", "classes", fmt.Appendf(nil, "dn: CN=User,CN=Schema,CN=Configuration,%s\nchangetype: modify\nadd: mayContain\nmayContain: msDS-KeyCredentialLink\n\n"+
+			"dn: CN=Top,CN=Schema,CN=Configuration,%[1]s\nchangetype: modify\nadd: mayContain\nmayContain: msDS-KeyCredentialLink-BL\n", d.BaseDN)},
+		{"ldbadd", "objects", d.objects()},
+	} {
+		ldif := filepath.Join(d.Dir, f.name+".ldif")
+		if err := os.WriteFile(ldif, f.text, 0o600); err != nil {
+			return err
+		}
+		if _, err := d.in(ctx, c.PID, f.program, conf, "--option=dsdb:schema update allowed=yes", "-H", sam, ldif); err != nil {
+			return fmt.Errorf("add the %s: %w", f.name, err)
+		}
 	}
 	if err := d.delegate(ctx, c, sam); err != nil {
 		return fmt.Errorf("delegate: %w", err)
@@ -75,6 +85,21 @@ func password() string {
 	return "Aa1!" + rand.Text()
 }
 
+// schema is what Windows Server 2016 has for key credentials and Samba's newest
+// schema has not: msDS-KeyCredentialLink with its back link (MS-ADA2 2.361).
+func (d *Domain) schema() []byte {
+	var b bytes.Buffer
+	for _, a := range []struct{ cn, name, oid, syntax, class, link, guid string }{
+		{"ms-DS-Key-Credential-Link", "msDS-KeyCredentialLink", "2328", "2.5.5.7", "KoZIhvcUAQEBCw==", "2220", "D9ZHW5BgskCfNypN6I8wYw=="},
+		{"ms-DS-Key-Credential-Link-BL", "msDS-KeyCredentialLink-BL", "2329", "2.5.5.1", "KwwCh3McAIVK", "2221", "iNeKk18i7k6Tua0koVnh2w=="},
+	} {
+		fmt.Fprintf(&b, "dn: CN=%s,CN=Schema,CN=Configuration,%s\nobjectClass: attributeSchema\nlDAPDisplayName: %s\nattributeID: 1.2.840.113556.1.4.%s\n"+
+			"attributeSyntax: %s\noMSyntax: 127\noMObjectClass:: %s\nisSingleValued: FALSE\nlinkID: %s\nschemaIDGUID:: %s\n\n",
+			a.cn, d.BaseDN, a.name, a.oid, a.syntax, a.class, a.link, a.guid)
+	}
+	return b.Bytes()
+}
+
 // objects is everything that is added to a new domain, as LDIF.
 func (d *Domain) objects() []byte {
 	var b bytes.Buffer
@@ -93,6 +118,9 @@ func (d *Domain) objects() []byte {
 	for _, a := range d.People {
 		fmt.Fprintf(&b, "member: %s\n", a.DN)
 	}
+	// Quarantine is empty; Ledger too, and it is in Finance.
+	fmt.Fprintf(&b, "\ndn: CN=Quarantine,OU=Groups,%s\nobjectClass: group\nsAMAccountName: Quarantine\n\n", d.BaseDN)
+	fmt.Fprintf(&b, "dn: CN=Ledger,OU=Groups,%s\nobjectClass: group\nsAMAccountName: Ledger\n", d.BaseDN)
 	return b.Bytes()
 }
 
@@ -106,16 +134,28 @@ func utf16le(s string) string {
 
 // The object types of MS-ADTS that the delegation names.
 const (
-	classUser          = "bf967aba-0de6-11d0-a285-00aa003049e2"
-	resetPassword      = "00299570-246d-11d0-a768-00aa006e0529" // extended right User-Force-Change-Password
-	userAccountControl = "bf967a68-0de6-11d0-a285-00aa003049e2"
-	pwdLastSet         = "bf967a0a-0de6-11d0-a285-00aa003049e2"
-	lockoutTime        = "28630ebf-41d5-11d1-a9c1-0000f80367c1"
+	classUser     = "bf967aba-0de6-11d0-a285-00aa003049e2"
+	classGroup    = "bf967a9c-0de6-11d0-a285-00aa003049e2"
+	resetPassword = "00299570-246d-11d0-a768-00aa006e0529" // extended right User-Force-Change-Password
+	groupMember   = "bf9679c0-0de6-11d0-a285-00aa003049e2"
 )
 
-// delegate gives the containment account what it needs on users below OU=Staff:
-// reset passwords, and write three attributes. It also makes Tier0 a member of
-// Domain Admins, whose members exist before the group can be changed.
+// writable are the attributes of users that the containment account may write.
+var writable = []string{
+	"bf967a68-0de6-11d0-a285-00aa003049e2", // userAccountControl
+	"bf967a0a-0de6-11d0-a285-00aa003049e2", // pwdLastSet
+	"28630ebf-41d5-11d1-a9c1-0000f80367c1", // lockoutTime
+	"bf967915-0de6-11d0-a285-00aa003049e2", // accountExpires
+	"bf9679d7-0de6-11d0-a285-00aa003049e2", // userWorkstations
+	"bf9679ab-0de6-11d0-a285-00aa003049e2", // logonHours
+	"5b47d60f-6090-40b2-9f37-2a4de88f3063", // msDS-KeyCredentialLink
+	"800d94d7-b7a1-42a1-b14d-7cae1423d07f", // msDS-AllowedToDelegateTo
+	"3f78c3e5-f79a-46bd-a0b8-9d18116ddc79", // msDS-AllowedToActOnBehalfOfOtherIdentity
+}
+
+// delegate gives the containment account what it needs on users below OU=Staff, to
+// reset passwords and write some attributes, and on groups below OU=Groups their
+// members. It also fills the groups whose members exist only now.
 func (d *Domain) delegate(ctx context.Context, c *DC, sam string) error {
 	conf := "--configfile=" + c.conf()
 	if err := d.identify(ctx, c, sam); err != nil {
@@ -123,20 +163,39 @@ func (d *Domain) delegate(ctx context.Context, c *DC, sam string) error {
 	}
 	sid := d.Containment.SID
 	sddl := fmt.Sprintf("(OA;CIIO;CR;%s;%s;%s)", resetPassword, classUser, sid)
-	for _, attr := range []string{userAccountControl, pwdLastSet, lockoutTime} {
+	for _, attr := range writable {
 		sddl += fmt.Sprintf("(OA;CIIO;RPWP;%s;%s;%s)", attr, classUser, sid)
 	}
 	if _, err := d.in(ctx, c.PID, "samba-tool", "dsacl", "set", conf, "-H", sam, "--objectdn=OU=Staff,"+d.BaseDN, "--sddl="+sddl); err != nil {
 		return err
 	}
-	change := fmt.Sprintf("dn: CN=Domain Admins,CN=Users,%s\nchangetype: modify\nadd: member\nmember: %s\n\n", d.BaseDN, d.Tier0.DN)
+	groups := fmt.Sprintf("(OA;CIIO;RPWP;%s;%s;%s)", groupMember, classGroup, sid)
+	if _, err := d.in(ctx, c.PID, "samba-tool", "dsacl", "set", conf, "-H", sam, "--objectdn=OU=Groups,"+d.BaseDN, "--sddl="+groups); err != nil {
+		return err
+	}
+	change := fmt.Sprintf("dn: CN=Finance,OU=Groups,%s\nchangetype: modify\nadd: member\nmember: CN=Ledger,OU=Groups,%[1]s\n\n", d.BaseDN)
+	change += fmt.Sprintf("dn: CN=Domain Admins,CN=Users,%s\nchangetype: modify\nadd: member\nmember: %s\n\n", d.BaseDN, d.Tier0.DN)
 	// dnsupdate registers it too, but only some time after the start.
 	change += fmt.Sprintf("dn: CN=%s,OU=Domain Controllers,%s\nchangetype: modify\nadd: servicePrincipalName\nservicePrincipalName: ldap/%s\n", strings.ToUpper(c.Name), d.BaseDN, c.Host)
 	ldif := filepath.Join(d.Dir, "changes.ldif")
 	if err := os.WriteFile(ldif, []byte(change), 0o600); err != nil {
 		return err
 	}
-	_, err := d.in(ctx, c.PID, "ldbmodify", conf, "-H", sam, ldif)
+	if _, err := d.in(ctx, c.PID, "ldbmodify", conf, "-H", sam, ldif); err != nil {
+		return err
+	}
+	return d.privilege(ctx, c)
+}
+
+// privilege lets the containment account change who may act for others on c: a
+// right of each controller that no descriptor gives. It does not replicate in Samba.
+func (d *Domain) privilege(ctx context.Context, c *DC) error {
+	ldif := filepath.Join(c.Dir, "privilege.ldif")
+	text := fmt.Sprintf("dn: sid=%s\nobjectClass: privilege\nobjectSid: %[1]s\nprivilege: SeEnableDelegationPrivilege\n", d.Containment.SID)
+	if err := os.WriteFile(ldif, []byte(text), 0o600); err != nil {
+		return err
+	}
+	_, err := d.in(ctx, c.PID, "ldbadd", "--configfile="+c.conf(), "-H", filepath.Join(c.Dir, "private", "privilege.ldb"), ldif)
 	return err
 }
 
@@ -223,6 +282,10 @@ func (d *Domain) configure(c *DC) error {
 [netlogon]
 	path = {dir}/state/sysvol/{dns}/scripts
 	read only = No
+
+[finance]
+	path = {dir}/usershares
+	valid users = @{netbios}\Finance
 `)
 	return os.WriteFile(c.conf(), []byte(text), 0o644)
 }
@@ -245,7 +308,10 @@ func (d *Domain) join(ctx context.Context, c *DC) error {
 	if err != nil {
 		return err
 	}
-	return d.configure(c)
+	if err := d.configure(c); err != nil {
+		return err
+	}
+	return d.privilege(ctx, c)
 }
 
 // run starts Samba on c and waits until it answers over TLS. A controller that is

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,9 +21,25 @@ func list(coll world.Collection) func(*call) (reply, error) {
 		}
 		s := c.route.spec
 		return c.page(listing{
-			spec: s, src: c.walk(coll, s.newest), newest: s.newest, context: string(coll),
+			spec: s, src: c.listed(coll, c.walk(coll, s.newest)), newest: s.newest, context: string(coll),
 			render: func(it world.Item) map[string]any { return c.render(coll, s, it) },
 			key:    c.keys(coll),
+		})
+	}
+}
+
+// listed leaves out the sign-ins that a list does not show: v1.0 knows interactive
+// ones only, and beta shows others when the filter asks for their kind.
+func (c *call) listed(coll world.Collection, src source) source {
+	if coll != world.SignIns || c.version == "beta" && strings.Contains(strings.ToLower(c.q.values.Get("$filter")), "signineventtypes") {
+		return src
+	}
+	return func(from int, yield func(int, world.Item) bool) {
+		src(from, func(pos int, it world.Item) bool {
+			if v, _ := it.Value("isInteractive"); v != true {
+				return true
+			}
+			return yield(pos, it)
 		})
 	}
 }
@@ -78,6 +95,10 @@ func (c *call) render(coll world.Collection, s *spec, it world.Item) map[string]
 		}
 	} else {
 		out = c.project(s, it)
+	}
+	if coll == world.SignIns && c.version != "beta" {
+		out = maps.Clone(out)
+		delete(out, "signInEventTypes") // v1.0 does not have it
 	}
 	if len(c.q.expand) == 0 {
 		return out

@@ -48,6 +48,8 @@ type spec struct {
 	advanced bool
 	newest   bool // natural order is newest first
 
+	beta *spec // what the beta version takes instead; nil: the same
+
 	props map[string]bool // of typ; filled when the router is made
 }
 

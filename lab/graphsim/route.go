@@ -105,6 +105,10 @@ func (rt *route) cost(rawQuery string) quantity {
 
 // run parses the query and carries the operation out.
 func (c *call) run() (reply, error) {
+	if s := c.route.spec; s != nil && s.beta != nil && c.version == "beta" {
+		rt := *c.route
+		rt.spec, c.route = s.beta, &rt
+	}
 	if c.route.spec != nil {
 		q, err := parseQuery(c.rawQuery, c.route.spec, strings.EqualFold(c.header.Get("ConsistencyLevel"), "eventual"))
 		if err != nil {

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/seed-f47efad2/cordon/lab/world"
@@ -46,6 +47,12 @@ func specOf(c world.Collection) *spec {
 		s = directorySpec(c)
 	}
 	s.props = properties(s.typ)
+	if c == world.SignIns {
+		beta := *s
+		beta.props, beta.filters = maps.Clone(s.props), maps.Clone(s.filters)
+		beta.props["signInEventTypes"], beta.filters["signInEventTypes"] = true, opAny
+		s.beta = &beta
+	}
 	return s
 }
 
@@ -227,7 +234,11 @@ func roleType(c world.Collection) string {
 
 // single is the spec of one member of a collection: $select and $expand only.
 func single(s *spec) *spec {
-	return &spec{typ: s.typ, props: s.props, selects: s.selects, expands: s.expands}
+	one := &spec{typ: s.typ, props: s.props, selects: s.selects, expands: s.expands}
+	if s.beta != nil {
+		one.beta = single(s.beta)
+	}
+	return one
 }
 
 // specOfRelation is what the list behind a relation documents.

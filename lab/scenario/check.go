@@ -232,6 +232,8 @@ func (c *checker) events(s *Scenario) {
 var actions = []string{
 	"entra.user.confirm_compromised", "entra.user.dismiss_risk", "entra.user.revoke_sessions",
 	"entra.user.disable", "entra.user.enable", "entra.user.reset_password",
+	"entra.workload.confirm_compromised", "entra.workload.disable", "entra.workload.enable", "entra.workload.remove_credential",
+	"entra.workload.revoke_consent",
 }
 
 func (c *checker) decisions(s *Scenario) {

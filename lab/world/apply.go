@@ -28,7 +28,7 @@ func eventRules() map[string]eventRule {
 			each((*change).mayDetect, (*change).applyDetection)},
 		EventRecalculate: {words("!of !riskLevel"), (*change).applyRecalculate},
 		EventRiskyUser:   {words("!user !riskState riskLevel riskDetail by"), (*change).applyRiskyUser},
-		EventSignIn:      {words("user users name ip location userAgent app errorCode tokenAge"), each(nil, (*change).applySignIn)},
+		EventSignIn:      {words("user users servicePrincipal name ip location userAgent app errorCode tokenAge signInEventType"), (*change).applySignIns},
 		EventRemediation: {words("!user !transition of control device by"), (*change).applyRemediation},
 		EventFeedback:    {words("!transition user of by"), (*change).applyFeedback},
 		EventCloseAlert:  {words("!of by transition"), (*change).applyCloseAlert},
@@ -100,6 +100,7 @@ func (e Event) Check() error {
 	oneOf("riskState", e.RiskState, stateNone, stateAtRisk, stateCompromised, stateRemediated, stateDismissed, stateSafe)
 	oneOf("activity", e.Activity, "signin", "user")
 	oneOf("timing", e.Timing, "notDefined", "realtime", "nearRealtime", "offline")
+	oneOf("signInEventType", e.SignInEventType, SignInInteractive, SignInNonInteractive, SignInServicePrincipal, SignInManagedIdentity)
 	oneOf("severity", e.Severity, "informational", "low", "medium", "high")
 	oneOf("transition", e.Transition, transitionNames()...)
 	if e.Type == EventSensor {
@@ -400,9 +401,16 @@ func (c *change) applyRiskyUser(e Event) error {
 	return nil
 }
 
+func (c *change) applySignIns(e Event) error {
+	if e.SignInEventType == SignInServicePrincipal || e.SignInEventType == SignInManagedIdentity {
+		return c.applyWorkloadSignIn(e)
+	}
+	return each(nil, (*change).applySignIn)(c, e)
+}
+
 func (c *change) applySignIn(u *person, e Event) error {
 	s := c.signIn(u, attempt{at: c.at, ip: e.IPAddress, agent: e.UserAgent, app: e.App, location: e.Location,
-		errorCode: e.ErrorCode, tokenAge: timeOf(e.TokenAge)})
+		errorCode: e.ErrorCode, tokenAge: timeOf(e.TokenAge), kind: e.SignInEventType})
 	c.named(e.Name, s.id)
 	return nil
 }

@@ -42,7 +42,10 @@ type Event struct {
 	UserAgent string    `json:"userAgent,omitempty" yaml:"userAgent,omitempty"`
 	App       string    `json:"app,omitempty" yaml:"app,omitempty"`             // application a sign-in goes to
 	ErrorCode int       `json:"errorCode,omitempty" yaml:"errorCode,omitempty"` // signIn: the password or factor was refused with this code
-	TokenAge  Duration  `json:"tokenAge,omitzero" yaml:"tokenAge,omitempty"`    // signIn: an existing session of this age is used; refused once revoked
+	// SignInEventType is the kind of a sign-in: interactiveUser (the default),
+	// nonInteractiveUser, or servicePrincipal and managedIdentity of ServicePrincipal.
+	SignInEventType string   `json:"signInEventType,omitempty" yaml:"signInEventType,omitempty"`
+	TokenAge        Duration `json:"tokenAge,omitzero" yaml:"tokenAge,omitempty"` // signIn: an existing session of this age is used; refused once revoked
 
 	Title         string   `json:"title,omitempty" yaml:"title,omitempty"`
 	Severity      string   `json:"severity,omitempty" yaml:"severity,omitempty"`
@@ -70,7 +73,7 @@ const (
 	EventDetection                 = "detection"                 // a risk detection on User (and its sign-in, for sign-in risk)
 	EventRecalculate               = "recalculate"               // detection Of moves to RiskLevel
 	EventRiskyUser                 = "riskyUser"                 // the user's risk is set outright to RiskState, RiskLevel, RiskDetail
-	EventSignIn                    = "signIn"                    // User signs in, or is refused
+	EventSignIn                    = "signIn"                    // User or ServicePrincipal signs in, or is refused
 	EventRemediation               = "remediation"               // T1–T10: a control was passed or a password changed
 	EventFeedback                  = "feedback"                  // T11–T16 by a person in the portal
 	EventCloseAlert                = "closeAlert"                // T17: Defender alert Of is resolved

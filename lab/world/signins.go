@@ -25,6 +25,14 @@ var signInReasons = map[int]string{
 	53003:        "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.",
 }
 
+// The kinds of sign-ins. v1.0 of Graph lists interactive ones only.
+const (
+	SignInInteractive      = "interactiveUser"
+	SignInNonInteractive   = "nonInteractiveUser"
+	SignInServicePrincipal = "servicePrincipal"
+	SignInManagedIdentity  = "managedIdentity"
+)
+
 // attempt is a sign-in before it is judged.
 type attempt struct {
 	at        time.Time
@@ -34,6 +42,7 @@ type attempt struct {
 	errorCode int
 	tokenAge  time.Duration // >0: an existing session is used
 	risky     bool          // belongs to a detection: judged when it happened, not now
+	kind      string        // signInEventType; interactive if empty
 }
 
 // signIn records a sign-in. An account that is disabled now, a session older
@@ -64,11 +73,13 @@ func (c *change) signIn(u *person, a attempt) *signIn {
 	}
 	s := &signIn{id: w.newID(), user: u.id, state: stateNone, detail: "none", during: levelNone, aggregated: levelNone}
 	app := cmp.Or(a.app, "Office 365 Exchange Online")
+	kind := cmp.Or(a.kind, SignInInteractive)
 	s.base = Object{
 		"id": s.id, "createdDateTime": stamp(a.at), "userDisplayName": u.display, "userPrincipalName": u.upn, "userId": u.id,
 		"appId": appIDOf(app), "appDisplayName": app, "resourceDisplayName": "Microsoft Graph",
 		"resourceId": "00000003-0000-0000-c000-000000000000", "ipAddress": cmp.Or(a.ip, w.officeIP(u)),
-		"clientAppUsed": "Browser", "correlationId": w.newID(), "conditionalAccessStatus": access, "isInteractive": true,
+		"clientAppUsed": "Browser", "correlationId": w.newID(), "conditionalAccessStatus": access,
+		"isInteractive": kind == SignInInteractive, "signInEventTypes": []any{kind},
 		"userAgent": orNil(a.agent),
 		"status":    Object{"errorCode": code, "failureReason": reason, "additionalDetails": nil},
 		"deviceDetail": Object{"deviceId": "", "displayName": nil, "operatingSystem": "Windows 10", "browser": "Edge 140.0.0",
@@ -84,6 +95,40 @@ func (c *change) signIn(u *person, a attempt) *signIn {
 		c.closeUser(u.id, stateRemediated, r.awaitSignIn)
 	}
 	return s
+}
+
+// applyWorkloadSignIn records that an application signed in, or was refused when it
+// is disabled.
+func (c *change) applyWorkloadSignIn(e Event) error {
+	w := c.w
+	sp, err := c.servicePrincipal(e.ServicePrincipal)
+	if err != nil {
+		return err
+	}
+	code := e.ErrorCode
+	if sp.obj["accountEnabled"] == false {
+		code = 7000112 // Microsoft: AADSTS7000112, the application is disabled
+	}
+	var reason any
+	if code != 0 {
+		reason = "Other."
+	}
+	s := &signIn{id: w.newID(), state: stateNone, detail: "none", during: levelNone, aggregated: levelNone}
+	s.base = Object{
+		"id": s.id, "createdDateTime": stamp(c.at), "userDisplayName": nil, "userPrincipalName": nil, "userId": "",
+		"servicePrincipalId": sp.id, "servicePrincipalName": sp.obj["displayName"], "appId": sp.obj["appId"], "appDisplayName": sp.obj["displayName"],
+		"resourceDisplayName": "Microsoft Graph", "resourceId": "00000003-0000-0000-c000-000000000000",
+		"ipAddress": cmp.Or(e.IPAddress, "203.0.113.200"), "clientAppUsed": "", "correlationId": w.newID(), "conditionalAccessStatus": "notApplied",
+		"isInteractive": false, "signInEventTypes": []any{e.SignInEventType}, "userAgent": orNil(e.UserAgent),
+		"status":       Object{"errorCode": code, "failureReason": reason, "additionalDetails": nil},
+		"deviceDetail": nil, "location": e.Location.object(), "appliedConditionalAccessPolicies": []any{},
+		"homeTenantId": w.tenant, "resourceTenantId": w.tenant,
+	}
+	w.risk.signIns[s.id] = s
+	w.tables[SignIns].(*table).add(s.id, s.object())
+	c.did("signIns/"+s.id, "status/errorCode", nil, code)
+	c.named(e.Name, s.id)
+	return nil
 }
 
 // appIDOf gives the well-known client ids of Microsoft's own applications.

@@ -118,11 +118,23 @@ type before struct {
 	PwdLastSet         int64  `json:"pwdLastSet"`
 	LockoutTime        int64  `json:"lockoutTime"`
 	DC                 string `json:"dc"` // who showed it
+	// Values are further attributes as they were, for actions that replace them;
+	// Group is the group that an action on a membership found.
+	Values  values      `json:"values,omitempty"`
+	Group   *membership `json:"group,omitempty"`
+	By      action.Name `json:"by,omitempty"`      // the action that recorded it
+	Already bool        `json:"already,omitempty"` // what that action wants was there
 }
 
-func (a account) state() json.RawMessage {
-	b, err := json.Marshal(before{a.GUID, a.control, a.pwdSet, a.lockout, a.DC})
-	if err != nil { // strings and numbers
+// state records the account, and what further attributes it has of those named.
+func (a account) state(further ...string) json.RawMessage {
+	return encode(before{GUID: a.GUID, UserAccountControl: a.control, PwdLastSet: a.pwdSet, LockoutTime: a.lockout, DC: a.DC,
+		Values: valuesOf(a, further)})
+}
+
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil { // strings, numbers and octets
 		panic(fmt.Sprintf("activedirectory: encode a state: %v", err))
 	}
 	return b
@@ -167,14 +179,29 @@ func (d *domain) own(ctx context.Context) (string, error) {
 	return self.GUID, nil
 }
 
-// look makes the Looks of reqs: refuse says why an account cannot be the target of
-// this action, state what is shown and whether the wanted state holds.
+// A question is what one action asks of an account before it acts.
+type question struct {
+	further []string                                     // attributes to read and record beyond those of every account
+	refuse  func(action.Request, account) string         // why the account cannot be its target; "" when it can
+	state   func(action.Request, account) (string, bool) // what is there in words, and whether the wanted state holds
+	err     func(action.Request, account) error          // why what is there cannot be believed; may be nil
+}
+
+// look asks a question of accounts that takes no parameters.
 func (d *domain) look(ctx context.Context, reqs []action.Request, refuse func(account) string, state func(account) (string, bool)) []action.Look {
+	return d.ask(ctx, reqs, question{
+		refuse: func(_ action.Request, a account) string { return refuse(a) },
+		state:  func(_ action.Request, a account) (string, bool) { return state(a) },
+	})
+}
+
+// ask makes the Looks of reqs.
+func (d *domain) ask(ctx context.Context, reqs []action.Request, q question) []action.Look {
 	out := make([]action.Look, len(reqs))
 	self, err := d.own(ctx)
 	var v directory.View
 	if err == nil {
-		v, err = d.client.See(ctx, subjects(reqs), attributes...)
+		v, err = d.client.See(ctx, subjects(reqs), slices.Concat(attributes, q.further)...)
 	}
 	if err != nil {
 		for n := range out {
@@ -203,22 +230,32 @@ func (d *domain) look(ctx context.Context, reqs []action.Request, refuse func(ac
 			l.Err = err
 			continue
 		}
-		found, on := true, a.enabled()
-		l.Facts = &identity.Facts{AsOf: d.now(), Found: &found, Enabled: &on, LastPasswordChange: fileTime(a.pwdSet)}
-		if l.Refuse = cmp.Or(a.refuse(self), refuse(a)); l.Refuse == "" {
-			l.Text, l.Already = state(a)
+		l.Facts = d.facts(a)
+		if l.Refuse = cmp.Or(a.refuse(self), q.refuse(reqs[n], a)); l.Refuse == "" {
+			if q.err != nil {
+				if l.Err = q.err(reqs[n], a); l.Err != nil {
+					continue
+				}
+			}
+			l.Text, l.Already = q.state(reqs[n], a)
 			l.Text += a.note()
 		}
-		l.State = a.state()
+		l.State = a.state(q.further...)
 	}
 	return out
 }
 
+func (d *domain) facts(a account) *identity.Facts {
+	found, on := true, a.enabled()
+	return &identity.Facts{AsOf: d.now(), Found: &found, Enabled: &on, LastPasswordChange: fileTime(a.pwdSet)}
+}
+
 // readBack makes the Readings of reqs: proof says whether a controller shows the
-// wanted state, and what it shows in words. All writable controllers must show it.
-func (d *domain) readBack(ctx context.Context, reqs []action.Request, proof func(action.Request, account) (bool, string)) []action.Reading {
+// wanted state, and what it shows in words; further are attributes it looks at. All
+// writable controllers must show it.
+func (d *domain) readBack(ctx context.Context, reqs []action.Request, proof func(action.Request, account) (bool, string), further ...string) []action.Reading {
 	out := make([]action.Reading, len(reqs))
-	views, err := d.client.SeeEverywhere(ctx, subjects(reqs), attributes...)
+	views, err := d.client.SeeEverywhere(ctx, subjects(reqs), slices.Concat(attributes, further)...)
 	if err == nil && ctx.Err() != nil {
 		err = fault.Errorf(fault.Unavailable, "the reading was ended: %w", context.Cause(ctx))
 	}
@@ -234,68 +271,28 @@ func (d *domain) readBack(ctx context.Context, reqs []action.Request, proof func
 
 // merge makes one Reading of what each controller shows.
 func (d *domain) merge(r action.Request, n int, views []directory.View, proof func(action.Request, account) (bool, string)) action.Reading {
-	type shown struct{ dc, text string }
-	var with, without []shown
-	var mute []string // controllers that could not be read
-	var errs []error
-	states := map[string]json.RawMessage{}
-	for _, v := range views {
+	seen := make([]sighting, len(views))
+	for i, v := range views {
+		g := &seen[i]
+		g.dc = v.DC
 		s := directory.Sight{Err: v.Err}
 		if v.Err == nil {
 			s = v.Sights[n]
 		}
-		err := s.Err
 		switch {
-		case err != nil:
+		case s.Err != nil:
+			g.err = s.Err
 		case s.Object == nil:
-			without = append(without, shown{v.DC, "the account is not there"})
-			continue
+			g.text = "the account is not there"
 		default:
 			var a account
-			if a, err = read(*s.Object); err == nil {
-				states[v.DC] = a.state()
-				if ok, text := proof(r, a); ok {
-					with = append(with, shown{v.DC, text})
-				} else {
-					without = append(without, shown{v.DC, text})
-				}
-				continue
+			if a, g.err = read(*s.Object); g.err == nil {
+				g.state = a.state()
+				g.holds, g.text = proof(r, a)
 			}
 		}
-		mute = append(mute, v.DC)
-		errs = append(errs, err)
 	}
-	if len(with)+len(without) == 0 {
-		return action.Reading{Err: fmt.Errorf("read the account back: %w", errors.Join(errs...))}
-	}
-	say := func(list []shown) string {
-		var dcs []string
-		for _, s := range list {
-			dcs = append(dcs, s.dc)
-		}
-		return list[0].text + " on " + join(dcs)
-	}
-	var parts []string
-	if len(with) > 0 {
-		parts = append(parts, say(with))
-	}
-	switch {
-	case len(with) > 0 && len(without) > 0:
-		parts = append(parts, "pending until replication reaches "+join(names(without, func(s shown) string { return s.dc })))
-	case len(without) > 0:
-		parts = append(parts, say(without))
-	}
-	if len(mute) > 0 {
-		parts = append(parts, "not read on "+join(mute)+" ("+short(errs[0].Error(), 160)+")")
-	}
-	b, err := json.Marshal(states)
-	if err != nil { // strings and numbers
-		panic(fmt.Sprintf("activedirectory: encode what was seen: %v", err))
-	}
-	return action.Reading{
-		Seen: len(with) == len(views), State: b, Pending: len(with) > 0 && len(with) < len(views),
-		Text: strings.Join(parts, "; ") + ", read at " + d.now().UTC().Format("15:04:05") + " UTC",
-	}
+	return d.reading(seen)
 }
 
 // each runs do for every request at once and returns the outcomes one to one.
@@ -370,6 +367,11 @@ func fileTime(v int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(v/10_000_000-to1970, v%10_000_000*100).UTC()
+}
+
+// toFileTime is the reverse of fileTime.
+func toFileTime(t time.Time) int64 {
+	return (t.Unix()+11_644_473_600)*10_000_000 + int64(t.Nanosecond())/100
 }
 
 func names[T any](list []T, name func(T) string) []string {

@@ -1,5 +1,6 @@
 // Package activedirectory changes accounts in Active Directory over LDAP: the
-// enabled flag, passwords, lockouts, and whether the password must be changed. Each
+// enabled flag, passwords, lockouts, whether the password must be changed, direct
+// memberships, key credentials, delegation, expiry and logon restrictions. Each
 // action brings an account to a state and proves it by reading every writable
 // domain controller: what one controller took is accepted, what all of them show is
 // verified.
@@ -29,6 +30,18 @@ const (
 	Unlock        action.Name = "ad.account.unlock"
 	RequireChange action.Name = "ad.account.require_change"
 	WaiveChange   action.Name = "ad.account.waive_change"
+
+	RemoveFromGroup action.Name = "ad.account.remove_from_group"
+	AddToGroup      action.Name = "ad.account.add_to_group"
+
+	ClearKeyCredentials   action.Name = "ad.account.clear_key_credentials"
+	RestoreKeyCredentials action.Name = "ad.account.restore_key_credentials"
+	ClearDelegation       action.Name = "ad.account.clear_delegation"
+	RestoreDelegation     action.Name = "ad.account.restore_delegation"
+	Expire                action.Name = "ad.account.expire"
+	RestoreExpiry         action.Name = "ad.account.restore_expiry"
+	RestrictLogon         action.Name = "ad.account.restrict_logon"
+	RestoreLogon          action.Name = "ad.account.restore_logon"
 )
 
 // Bucket is what writes count against. Nobody publishes a limit of it.
@@ -53,12 +66,14 @@ func Types(client *directory.Client, now func() time.Time) []action.Type {
 		now = time.Now
 	}
 	d := &domain{client: client, now: now}
-	return []action.Type{
+	return append([]action.Type{
 		&enabled{domain: d, want: false},
 		&enabled{domain: d, want: true},
 		&password{domain: d},
 		&unlock{domain: d},
 		&change{domain: d, want: true},
 		&change{domain: d, want: false},
-	}
+		&member{domain: d, want: false},
+		&member{domain: d, want: true},
+	}, d.settings()...)
 }

@@ -62,9 +62,13 @@ func (e *enabled) Do(ctx context.Context, reqs []action.Request) []action.Outcom
 }
 
 func (e *enabled) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
-	return e.readBack(ctx, reqs, func(_ action.Request, a account) (bool, string) {
+	out := e.readBack(ctx, reqs, func(_ action.Request, a account) (bool, string) {
 		return a.enabled() == e.want, word(a.enabled()) + " (userAccountControl " + a.written + ")"
 	})
+	if e.want {
+		return out
+	}
+	return allRemaining(reqs, out)
 }
 
 // Undo brings the bit back to what it was, unless it was so already.

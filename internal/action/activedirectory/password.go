@@ -117,13 +117,13 @@ func (p *password) reset(ctx context.Context, r action.Request) action.Outcome {
 // ReadBack takes a later time than the one Look saw for the proof. Both are the
 // domain's.
 func (p *password) ReadBack(ctx context.Context, reqs []action.Request) []action.Reading {
-	return p.readBack(ctx, reqs, func(r action.Request, a account) (bool, string) {
+	return allRemaining(reqs, p.readBack(ctx, reqs, func(r action.Request, a account) (bool, string) {
 		b, ok := recorded(r.Before)
 		if resets(r) == 2 && a.mustChange() && b.PwdLastSet != 0 {
 			return false, "the first of two resets is there and the second is not"
 		}
 		return ok && a.pwdSet > b.PwdLastSet, setText(a)
-	})
+	}))
 }
 
 func setText(a account) string {

@@ -1,6 +1,7 @@
-// Package defender reads alerts of Microsoft Defender for Identity through
-// Microsoft Graph's security/alerts_v2. It converts at the edge, keeps raw
-// records, and neither retries nor stores.
+// Package defender reads Microsoft Defender through Microsoft Graph: the alerts
+// that are about identities, the incidents they belong to, and how the sensors of
+// Defender for Identity fare. It converts at the edge, keeps raw records, and
+// neither retries nor stores.
 package defender
 
 import (
@@ -9,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -17,14 +17,19 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// Alerts reads security/alerts_v2, those that Defender for Identity raised.
+// Alerts reads security/alerts_v2. Those about identities become signals, the
+// others records.
 type Alerts struct {
 	Tenant identity.Tenant
 	Graph  *graph.Client
 	Now    func() time.Time
+	// Entra takes the alerts of Entra ID Protection as signals too: for a tenant
+	// whose detections are not read.
+	Entra bool
 }
 
 var (
@@ -60,8 +65,28 @@ type evidence struct {
 	Type          string       `json:"@odata.type"`
 	Roles         []string     `json:"roles"`
 	DetailedRoles []string     `json:"detailedRoles"`
-	UserAccount   *userAccount `json:"userAccount"`
+	UserAccount   *userAccount `json:"userAccount"` // userEvidence, mailboxEvidence and others
 	IPAddress     string       `json:"ipAddress"`
+	// servicePrincipalEvidence
+	ServicePrincipalObjectID string `json:"servicePrincipalObjectId"`
+	ServicePrincipalName     string `json:"servicePrincipalName"`
+	AppID                    string `json:"appId"`
+	// oauthApplicationEvidence
+	ObjectID    string `json:"objectId"`
+	DisplayName string `json:"displayName"`
+}
+
+// account returns whom the evidence names, if it names an account.
+func (e evidence) account() (identity.Ref, bool) {
+	switch {
+	case e.UserAccount != nil:
+		return e.UserAccount.ref(), true
+	case e.ServicePrincipalObjectID != "":
+		return identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: e.ServicePrincipalObjectID, AppID: e.AppID, DisplayName: e.ServicePrincipalName}, true
+	case e.ObjectID != "" && strings.Contains(strings.ToLower(e.Type), "oauthapplication"):
+		return identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: e.ObjectID, AppID: e.AppID, DisplayName: e.DisplayName}, true
+	}
+	return identity.Ref{}, false
 }
 
 // userAccount is Graph's microsoft.graph.security.userAccount. For an account
@@ -91,24 +116,71 @@ func (u userAccount) ref() identity.Ref {
 	return r
 }
 
-// actorRoles are the evidence roles of whoever did it, strongest first; an alert
-// without them is about the first account it names.
+// A standing is how an alert's evidence places an account, by its roles.
 // Graph: microsoft.graph.security.evidenceRole.
-var actorRoles = []string{"compromised", "attacker", "source", "suspicious"}
+type standing int
 
-// Decode converts one alert as Graph sends it; see entraid.Decode.
-func Decode(t identity.Tenant, raw json.RawMessage) (s signal.Signal, reason string) {
-	var a alert
-	if err := json.Unmarshal(raw, &a); err != nil {
-		return signal.Signal{}, fmt.Sprintf("not an alert: %v", err)
+const (
+	actor      standing = iota // compromised or attacker: at risk itself
+	source                     // where it came from
+	suspicious                 //
+	unplaced                   // none of these roles, such as attacked or contextual
+)
+
+var standings = map[string]standing{"compromised": actor, "attacker": actor, "source": source, "suspicious": suspicious}
+
+func (e evidence) standing() standing {
+	best := unplaced
+	for _, r := range slices.Concat(e.Roles, e.DetailedRoles) {
+		if at, ok := standings[strings.ToLower(r)]; ok {
+			best = min(best, at)
+		}
 	}
-	return a.signal(t, raw)
+	return best
 }
 
-func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, string) {
-	if a.ID == "" {
-		return signal.Signal{}, "an alert without an id"
+// ofIdentities are the products whose alerts are about identities. What the others
+// raise is kept as a record: it belongs to an incident, but nobody has said that an
+// account in it is at risk. Graph: microsoft.graph.security.serviceSource.
+var ofIdentities = []string{
+	"microsoftdefenderforidentity", "microsoft365defender", "microsoftcloudappsecurity", "microsoftdefenderforcloudapps", "microsoftappgovernance",
+}
+
+const (
+	mdi   = "microsoftdefenderforidentity"
+	entra = "azureadidentityprotection" // Entra ID Protection tells of the same detections itself
+)
+
+// A Told is what an alert is read as: a signal for each account that it says is at
+// risk, or, when there is none, a record.
+type Told struct {
+	Signals []signal.Signal
+	Records []record.Record
+}
+
+// Decode converts one alert as Graph sends it; see entraid.Decode. Alerts of Entra
+// ID Protection repeat its detections; they become signals only if entraToo says
+// that nobody reads those.
+func Decode(t identity.Tenant, raw json.RawMessage, entraToo bool) (told Told, reason string) {
+	var a alert
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return Told{}, fmt.Sprintf("not an alert: %v", err)
 	}
+	if a.ID == "" {
+		return Told{}, "an alert without an id"
+	}
+	s := a.signal(t, raw)
+	subjects, others := a.subjects(&s)
+	service := strings.ToLower(a.ServiceSource)
+	speaks := service == "" || slices.Contains(ofIdentities, service) || service == entra && entraToo
+	if !speaks || len(subjects) == 0 {
+		return a.kept(s, slices.Concat(subjects, others)), ""
+	}
+	return Told{Signals: s.Each(subjects, others)}, ""
+}
+
+// signal converts all but the accounts.
+func (a alert) signal(t identity.Tenant, raw json.RawMessage) signal.Signal {
 	s := signal.Signal{
 		Tenant: t, Source: signal.DefenderAlert, ExternalID: a.ID,
 		Type: a.Title, Title: a.Title, Detector: a.DetectorID, Level: signal.FromSeverity(a.Severity), State: signal.State(a.Status), Detail: a.Determination,
@@ -126,8 +198,16 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 			s.Notes = append(s.Notes, fmt.Sprintf("%s is no time: %.40q", f.name, f.at.Raw))
 		}
 	}
-	best := 2*len(actorRoles) + 2
-	var refs []identity.Ref
+	return s
+}
+
+// subjects returns the accounts that the alert says are at risk, and the other ones
+// it names; it notes in s what else the evidence says. At risk are those that act:
+// compromised and attackers, else the sources, else the suspicious ones. A computer
+// counts only where no person does. Defender for Identity leaves roles out of some
+// alerts; those are about the first account they name.
+func (a alert) subjects(s *signal.Signal) (subjects, others []identity.Ref) {
+	placed := map[standing][]identity.Ref{}
 	for n, raw := range a.Evidence {
 		var e evidence
 		if err := json.Unmarshal(raw, &e); err != nil {
@@ -137,43 +217,54 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) (signal.Signal, st
 		if e.IPAddress != "" && s.IP == "" {
 			s.IP = e.IPAddress
 		}
-		if e.UserAccount == nil {
-			continue
-		}
-		ref := e.UserAccount.ref()
-		refs = append(refs, ref)
-		if rank := e.rank(); rank < best {
-			best, s.Subject = rank, ref
+		if ref, ok := e.account(); ok {
+			at := e.standing()
+			placed[at] = append(placed[at], ref)
 		}
 	}
-	for _, r := range refs {
-		if r != s.Subject {
-			s.Others = append(s.Others, r)
+	for at := actor; at <= unplaced; at++ {
+		list := placed[at]
+		switch {
+		case len(list) == 0:
+		case len(subjects) > 0 || at == unplaced && !strings.EqualFold(a.ServiceSource, mdi):
+			others = append(others, list...)
+		case at == unplaced:
+			people, rest := apart(list)
+			all := slices.Concat(people, rest)
+			subjects, others = all[:1], append(others, all[1:]...)
+		default:
+			people, computers := apart(list)
+			if len(people) == 0 {
+				people, computers = computers, nil
+			}
+			subjects, others = people, append(others, computers...)
 		}
 	}
-	if len(refs) == 0 {
-		return s, "an alert that names no account"
-	}
-	return s, ""
+	return subjects, others
 }
 
-// rank orders the accounts of an alert by how likely they are its subject: by how
-// early their roles stand in actorRoles, people before computers. Evidence
-// without any of the roles comes last, in the order it was sent.
-func (e evidence) rank() int {
-	rank := len(actorRoles)
-	for _, r := range append(slices.Clone(e.Roles), e.DetailedRoles...) {
-		for n, actor := range actorRoles {
-			if strings.EqualFold(r, actor) {
-				rank = min(rank, n)
-			}
+// apart divides accounts into computers and all else, each in its order.
+func apart(list []identity.Ref) (people, computers []identity.Ref) {
+	for _, r := range list {
+		if r.Kind == identity.KindComputer {
+			computers = append(computers, r)
+		} else {
+			people = append(people, r)
 		}
 	}
-	rank *= 2
-	if e.UserAccount.ref().Kind == identity.KindComputer {
-		rank++
+	return people, computers
+}
+
+// kept is the alert as a record.
+func (a alert) kept(s signal.Signal, accounts []identity.Ref) Told {
+	r := record.Record{
+		Tenant: s.Tenant, Source: record.Alert, ExternalID: s.ExternalID, Type: s.Type, Title: s.Title, State: cmp.Or(string(s.State), "unknown"),
+		At: s.At(), UpdatedAt: s.UpdatedAt, IP: s.IP, App: a.ServiceSource, CorrelationID: a.IncidentID, Notes: s.Notes, Raw: s.Raw,
 	}
-	return rank
+	for _, ref := range accounts {
+		r.Others = append(r.Others, record.Party{Ref: ref})
+	}
+	return Told{Records: []record.Record{r}}
 }
 
 func maxTime(a, b time.Time) time.Time {
@@ -186,45 +277,17 @@ func maxTime(a, b time.Time) time.Time {
 // Pages is connector.Source's. alerts_v2 knows no $orderby, so each page is
 // sorted here and the cursor moves with the last page only.
 func (c Alerts) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
-	return func(yield func(connector.Page, error) bool) {
-		w, err := connector.ParseWindow(cur)
-		if err != nil {
-			yield(connector.Page{}, err)
-			return
+	return changed(ctx, c.Graph, c.Now, cur, reading{path: "/security/alerts_v2", top: "200"}, func(page *connector.Page, raw json.RawMessage, place string) time.Time {
+		told, reason := Decode(c.Tenant, raw, c.Entra)
+		if reason != "" {
+			page.Rejects = append(page.Rejects, connector.Reject{Source: signal.DefenderAlert, Place: place, Reason: reason, Raw: raw})
+			return time.Time{}
 		}
-		now := c.Now()
-		from, next := w.From(now)
-		filter := "serviceSource eq 'microsoftDefenderForIdentity'"
-		if !from.IsZero() {
-			filter += " and lastUpdateDateTime ge " + from.UTC().Format("2006-01-02T15:04:05Z")
+		page.Signals = append(page.Signals, told.Signals...)
+		page.Records = append(page.Records, told.Records...)
+		if len(told.Signals) > 0 {
+			return told.Signals[0].UpdatedAt
 		}
-		r := graph.Request{Path: "/security/alerts_v2", Query: url.Values{"$filter": {filter}, "$top": {"200"}}, Priority: graph.Low}
-		number := 0
-		for p, err := range graph.Pages[alert](ctx, c.Graph, r, graph.Paging{Wait: time.Minute}) {
-			if err != nil {
-				yield(connector.Page{}, fmt.Errorf("read alerts: %w", err))
-				return
-			}
-			number++
-			page := connector.Page{Next: cur}
-			for n, o := range p.Objects {
-				s, reason := Decode(c.Tenant, o.Raw)
-				if reason != "" {
-					page.Rejects = append(page.Rejects, connector.Reject{Source: signal.DefenderAlert, Place: fmt.Sprintf("alerts_v2 page %d item %d", number, n+1), Reason: reason, Raw: o.Raw})
-					continue
-				}
-				page.Signals = append(page.Signals, s)
-				next = next.Saw(s.UpdatedAt, now)
-			}
-			slices.SortStableFunc(page.Signals, func(a, b signal.Signal) int {
-				return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), strings.Compare(a.ExternalID, b.ExternalID))
-			})
-			if p.NextLink == "" {
-				page.Next = next.Cursor()
-			}
-			if !yield(page, nil) {
-				return
-			}
-		}
-	}
+		return told.Records[0].UpdatedAt
+	})
 }

@@ -2,8 +2,6 @@ package defender_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +9,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 const dcsync = `{"id":"aa1","incidentId":"28","status":"new","severity":"high","serviceSource":"microsoftDefenderForIdentity","detectorId":"2006",
@@ -22,12 +21,19 @@ const dcsync = `{"id":"aa1","incidentId":"28","status":"new","severity":"high","
  {"@odata.type":"#microsoft.graph.security.userEvidence","roles":["Source"],"userAccount":{"accountName":"svc","domainName":"corp.example","userSid":"S-1-5-21-1-2-3-1107","azureAdUserId":null,"activeDirectoryObjectGuid":"AAAAAAAA-0000-0000-0000-000000000001"}},
  {"@odata.type":"#microsoft.graph.security.brandNewEvidence","x":1}, 7]}`
 
+// only decodes an alert that is about one account.
+func only(t *testing.T, raw string) signal.Signal {
+	t.Helper()
+	told, reason := defender.Decode("t", json.RawMessage(raw), false)
+	if reason != "" || len(told.Signals) != 1 || len(told.Records) != 0 {
+		t.Fatalf("%d signals, %d records, %q", len(told.Signals), len(told.Records), reason)
+	}
+	return told.Signals[0]
+}
+
 func TestDecodeFindsWhoDidIt(t *testing.T) {
 	t.Parallel()
-	s, reason := defender.Decode("t", json.RawMessage(dcsync))
-	if reason != "" {
-		t.Fatal(reason)
-	}
+	s := only(t, dcsync)
 	want := identity.Ref{
 		Provider: identity.ActiveDirectory, Kind: identity.KindPerson, SID: "S-1-5-21-1-2-3-1107",
 		GUID: "AAAAAAAA-0000-0000-0000-000000000001", SAM: "svc", Domain: "corp.example",
@@ -46,42 +52,81 @@ func TestDecodeFindsWhoDidIt(t *testing.T) {
 	}
 }
 
-func TestDecodeWithoutAnAccount(t *testing.T) {
-	t.Parallel()
-	_, reason := defender.Decode("t", json.RawMessage(`{"id":"x","title":"y","evidence":[{"ipAddress":"10.0.0.1"}]}`))
-	if !strings.Contains(reason, "names no account") {
-		t.Errorf("reason = %q", reason)
-	}
+// user is evidence of a person, with its roles.
+func user(id string, roles ...string) string {
+	list, _ := json.Marshal(roles)
+	return `{"@odata.type":"#microsoft.graph.security.userEvidence","roles":` + string(list) + `,"userAccount":{"azureAdUserId":"` + id + `","displayName":"` + id + `"}}`
 }
 
-// The published alert pages are read; an alert without an account says so.
-func TestDecodePublishedExamples(t *testing.T) {
+func alertOf(service string, evidence ...string) string {
+	return `{"id":"aa1","title":"T","severity":"high","status":"new","incidentId":"7","serviceSource":"` + service + `","createdDateTime":"2026-11-03T02:00:00Z",
+		"lastUpdateDateTime":"2026-11-03T02:05:00Z","evidence":[` + strings.Join(evidence, ",") + `]}`
+}
+
+// An alert is a signal for each account that it says is at risk, and for no other.
+func TestDecodeSeveralSubjects(t *testing.T) {
 	t.Parallel()
-	shared := os.Getenv("CORDON_SHARED")
-	if shared == "" {
-		t.Skip("CORDON_SHARED is not set")
+	const app = `{"@odata.type":"#microsoft.graph.security.servicePrincipalEvidence","roles":["compromised"],"servicePrincipalObjectId":"sp","servicePrincipalName":"An app","appId":"ap"}`
+	const host = `{"@odata.type":"#microsoft.graph.security.userEvidence","roles":["source"],"userAccount":{"accountName":"ws1$","userSid":"S-1-5-21-1-2-3-1000"}}`
+	for name, c := range map[string]struct {
+		in      string
+		want    []string // ids and subjects of the signals
+		others  int      // of each
+		records int
+	}{
+		"all that are compromised": {alertOf("microsoftDefenderForIdentity", user("a", "compromised"), user("b", "attacked"), user("c", "Compromised"), user("a", "compromised")), []string{"aa1 a", "aa1#c c"}, 2, 0},
+		"attackers too":            {alertOf("microsoftDefenderForIdentity", user("a", "attacker"), user("b", "compromised"), user("c", "source")), []string{"aa1 a", "aa1#b b"}, 2, 0},
+		"sources when nobody acts": {alertOf("microsoft365Defender", user("a", "source"), user("b", "attacked"), host), []string{"aa1 a"}, 2, 0},
+		"an application":           {alertOf("microsoftCloudAppSecurity", app, user("a", "contextual")), []string{"aa1 sp"}, 1, 0},
+		"a computer alone":         {alertOf("microsoftDefenderForIdentity", host), []string{"aa1 S-1-5-21-1-2-3-1000"}, 0, 0},
+		"no roles at all":          {alertOf("microsoftDefenderForIdentity", user("a"), user("b")), []string{"aa1 a"}, 1, 0},
+		"no roles, other product":  {alertOf("microsoft365Defender", user("a"), user("b")), nil, 0, 1},
+		"another product":          {alertOf("microsoftDefenderForEndpoint", user("a", "compromised")), nil, 0, 1},
+		"told by the detections":   {alertOf("azureAdIdentityProtection", user("a", "compromised")), nil, 0, 1},
+		"nobody":                   {alertOf("microsoftDefenderForIdentity", `{"ipAddress":"10.0.0.1"}`), nil, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told, reason := defender.Decode("t", json.RawMessage(c.in), false)
+			if reason != "" {
+				t.Fatal(reason)
+			}
+			var got []string
+			for _, s := range told.Signals {
+				got = append(got, s.ExternalID+" "+s.Subject.Keys()[0].Value)
+				if len(s.Others) != c.others || s.IncidentID != "7" || string(s.Raw) != c.in {
+					t.Errorf("%s: %d others, incident %q", s.ExternalID, len(s.Others), s.IncidentID)
+				}
+			}
+			if d := cmp.Diff(c.want, got); d != "" || len(told.Records) != c.records {
+				t.Errorf("%d records; %s", len(told.Records), d)
+			}
+			for _, r := range told.Records {
+				if p := r.Problem(); p != "" || r.State != "new" || r.CorrelationID != "7" || string(r.Raw) != c.in {
+					t.Errorf("%s: %+v", p, r)
+				}
+			}
+		})
 	}
-	b, err := os.ReadFile(filepath.Join(shared, "data/graph-examples/contrib-alerts_v2-list-res.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var body struct{ Value []json.RawMessage }
-	if err := json.Unmarshal(b, &body); err != nil {
-		t.Fatal(err)
-	}
-	for n, raw := range body.Value {
-		if s, reason := defender.Decode("t", raw); s.ExternalID == "" || s.UpdatedAt.IsZero() || reason != "" && !strings.Contains(reason, "names no account") {
-			t.Errorf("alert %d: id %q updated %v: %s", n, s.ExternalID, s.UpdatedAt, reason)
-		}
+	told, _ := defender.Decode("t", json.RawMessage(alertOf("azureAdIdentityProtection", user("a", "compromised"))), true)
+	if len(told.Signals) != 1 {
+		t.Error("whose detections nobody reads: no signal")
 	}
 }
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(dcsync))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, reason := defender.Decode("t", b)
-		if reason == "" && (s.ExternalID == "" || len(s.Subject.Keys()) == 0 && s.Subject.Name() == "") {
-			t.Errorf("read without an id or a subject: %q", b)
+		told, reason := defender.Decode("t", b, true)
+		if reason == "" && len(told.Signals)+len(told.Records) == 0 {
+			t.Errorf("read, and nothing is left of it: %q", b)
+		}
+		ids := map[string]bool{}
+		for _, s := range told.Signals {
+			if s.ExternalID == "" || len(s.Subject.Keys()) == 0 && s.Subject.Name() == "" || ids[s.ExternalID] {
+				t.Errorf("read without an id of its own or a subject: %q", b)
+			}
+			ids[s.ExternalID] = true
 		}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"net/url"
 	"strings"
 	"time"
 
@@ -161,7 +160,7 @@ func maxTime(a, b time.Time) time.Time {
 // Pages is connector.Source's. Graph promises no order, so the cursor moves with
 // the last page only.
 func (c Detections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
-	return changed[detection](ctx, c.Tenant, cur, "/identityProtection/riskDetections", "lastUpdatedDateTime",
+	return changed[detection](ctx, c.Tenant, cur, reading{path: "/identityProtection/riskDetections", field: "lastUpdatedDateTime"},
 		func(page *connector.Page, o graph.Object[detection], place string) time.Time {
 			s, reason := o.Value.ofPerson(c.ID, o.Raw)
 			if o.Err != nil {
@@ -174,53 +173,4 @@ func (c Detections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[c
 			page.Signals = append(page.Signals, s)
 			return s.UpdatedAt
 		})
-}
-
-// changed reads a collection of identity protection by "changed since", giving
-// each object to add, which returns the time it was last changed.
-func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, path, field string,
-	add func(p *connector.Page, o graph.Object[T], place string) time.Time,
-) iter.Seq2[connector.Page, error] {
-	return func(yield func(connector.Page, error) bool) {
-		w, err := connector.ParseWindow(cur)
-		if err != nil {
-			yield(connector.Page{}, err)
-			return
-		}
-		now := t.Now()
-		from, next := w.From(now)
-		q := url.Values{"$top": {top}}
-		if !from.IsZero() {
-			q.Set("$filter", fmt.Sprintf("%s ge %s", field, from.UTC().Format("2006-01-02T15:04:05Z")))
-		}
-		if err := t.pace(ctx); err != nil {
-			yield(connector.Page{}, err)
-			return
-		}
-		number := 0
-		for p, err := range graph.Pages[T](ctx, t.Graph, graph.Request{Path: path, Query: q, Priority: graph.Low}, graph.Paging{}) {
-			if err != nil {
-				yield(connector.Page{}, fmt.Errorf("read %s: %w", path, err))
-				return
-			}
-			number++
-			page := connector.Page{Next: cur}
-			for n, o := range p.Objects {
-				if at := add(&page, o, fmt.Sprintf("%s page %d item %d", path, number, n+1)); !at.IsZero() {
-					next = next.Saw(at, now)
-				}
-			}
-			last := p.NextLink == ""
-			if last {
-				page.Next = next.Cursor()
-			}
-			if !yield(page, nil) || last {
-				return
-			}
-			if err := t.pace(ctx); err != nil {
-				yield(connector.Page{}, err)
-				return
-			}
-		}
-	}
 }

@@ -72,7 +72,7 @@ func DecodeRiskyUser(t identity.Tenant, raw json.RawMessage) (r signal.AccountRi
 
 // Pages is connector.Source's.
 func (c RiskyUsers) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
-	return changed[riskyUser](ctx, c.Tenant, cur, "/identityProtection/riskyUsers", "riskLastUpdatedDateTime",
+	return changed[riskyUser](ctx, c.Tenant, cur, reading{path: "/identityProtection/riskyUsers", field: "riskLastUpdatedDateTime"},
 		func(page *connector.Page, o graph.Object[riskyUser], place string) time.Time {
 			r, reason := DecodeRiskyUser(c.ID, o.Raw)
 			if reason != "" {
@@ -86,17 +86,30 @@ func (c RiskyUsers) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[c
 
 var _ connector.Historian = Users{}
 
-// History is connector.Historian's. It costs one request of identity protection's
-// one a second.
+// History is connector.Historian's, of people and of applications. It costs one
+// request of identity protection's one a second.
 func (c Users) History(ctx context.Context, ref identity.Ref) ([]signal.AccountRisk, error) {
-	if ref.ObjectID == "" || ref.Kind == identity.KindWorkload {
+	if ref.ObjectID == "" || ref.Kind == identity.KindAgent {
 		return nil, nil
 	}
+	if ref.Kind == identity.KindWorkload {
+		return history(ctx, c.Tenant, "riskyServicePrincipals", ref, func(w riskyWorkload, raw json.RawMessage) signal.AccountRisk {
+			w.ID = ref.ObjectID
+			return w.risk(c.ID, raw)
+		})
+	}
+	return history(ctx, c.Tenant, "riskyUsers", ref, func(u riskyUser, raw json.RawMessage) signal.AccountRisk {
+		u.ID = ref.ObjectID
+		return u.risk(c.ID, raw)
+	})
+}
+
+func history[T any](ctx context.Context, c Tenant, collection string, ref identity.Ref, risk func(T, json.RawMessage) signal.AccountRisk) ([]signal.AccountRisk, error) {
 	if err := c.pace(ctx); err != nil {
 		return nil, err
 	}
-	r := graph.Request{Path: graph.Path("identityProtection", "riskyUsers", ref.ObjectID, "history"), Query: url.Values{"$top": {top}}, Priority: graph.Low}
-	for p, err := range graph.Pages[riskyUser](ctx, c.Graph, r, graph.Paging{}) {
+	r := graph.Request{Path: graph.Path("identityProtection", collection, ref.ObjectID, "history"), Query: url.Values{"$top": {top}}, Priority: graph.Low}
+	for p, err := range graph.Pages[T](ctx, c.Graph, r, graph.Paging{}) {
 		if errors.Is(err, fault.NotFound) {
 			return nil, nil
 		}
@@ -106,12 +119,9 @@ func (c Users) History(ctx context.Context, ref identity.Ref) ([]signal.AccountR
 		// One page is years of it; a second would cost another of the few requests.
 		var out []signal.AccountRisk
 		for _, o := range p.Objects {
-			if o.Err != nil {
-				continue // one strange item does not hide the others; it is history, not a signal
+			if o.Err == nil { // one strange item does not hide the others; it is history, not a signal
+				out = append(out, risk(o.Value, o.Raw))
 			}
-			u := o.Value
-			u.ID = ref.ObjectID
-			out = append(out, u.risk(c.ID, o.Raw))
 		}
 		return out, nil
 	}

@@ -18,7 +18,7 @@ import (
 
 // userFields is what is read of a user. Graph: user resource, v1.0.
 const userFields = "id,displayName,userPrincipalName,accountEnabled,userType,onPremisesSyncEnabled,onPremisesSecurityIdentifier," +
-	"onPremisesSamAccountName,onPremisesDomainName,lastPasswordChangeDateTime,signInSessionsValidFromDateTime"
+	"onPremisesSamAccountName,onPremisesDomainName,onPremisesImmutableId,lastPasswordChangeDateTime,signInSessionsValidFromDateTime"
 
 type user struct {
 	ID                              string     `json:"id"`
@@ -30,6 +30,7 @@ type user struct {
 	OnPremisesSecurityIdentifier    string     `json:"onPremisesSecurityIdentifier"`
 	OnPremisesSamAccountName        string     `json:"onPremisesSamAccountName"`
 	OnPremisesDomainName            string     `json:"onPremisesDomainName"`
+	OnPremisesImmutableID           string     `json:"onPremisesImmutableId"`
 	LastPasswordChangeDateTime      graph.Time `json:"lastPasswordChangeDateTime"`
 	SignInSessionsValidFromDateTime graph.Time `json:"signInSessionsValidFromDateTime"`
 }
@@ -38,6 +39,7 @@ func (u user) facts(at time.Time) connector.AccountFacts {
 	synced := u.OnPremisesSyncEnabled != nil && *u.OnPremisesSyncEnabled // null: never synced
 	found := true
 	return connector.AccountFacts{
+		ImmutableID: u.OnPremisesImmutableID,
 		Ref: identity.Ref{
 			Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: u.ID, SID: u.OnPremisesSecurityIdentifier,
 			UPN: u.UserPrincipalName, DisplayName: u.DisplayName, SAM: u.OnPremisesSamAccountName, Domain: u.OnPremisesDomainName,

@@ -58,7 +58,7 @@ func DecodeWorkload(t identity.Tenant, raw json.RawMessage) (s signal.Signal, re
 
 // Pages is connector.Source's.
 func (c WorkloadDetections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
-	return changed[workloadDetection](ctx, c.Tenant, cur, "/identityProtection/servicePrincipalRiskDetections", "lastUpdatedDateTime",
+	return changed[workloadDetection](ctx, c.Tenant, cur, reading{path: "/identityProtection/servicePrincipalRiskDetections", field: "lastUpdatedDateTime"},
 		func(page *connector.Page, o graph.Object[workloadDetection], place string) time.Time {
 			s, reason := DecodeWorkload(c.ID, o.Raw)
 			if reason != "" {

@@ -1,6 +1,8 @@
-// Package graphfile splits files of Microsoft Graph objects into records: a
-// collection ({"value": […]}), an array, one object, or JSON Lines of any of
-// these. It reads as a stream, so that the size of a file does not matter.
+// Package graphfile splits files of JSON objects into records: a collection of
+// Microsoft Graph ({"value": […]}), a message of a diagnostic stream
+// ({"records": […]}), the answer to a hunting query ({"results": […]}), an array, one
+// object, or JSON Lines of any of these. It reads as a stream, so that the size of a
+// file does not matter.
 package graphfile
 
 import (
@@ -97,9 +99,9 @@ func (s *splitter) value() bool {
 	return s.badLine("neither an object nor an array")
 }
 
-// isCollection looks whether the object is a Graph collection and, when it is,
-// reads up to the first element of its value. Collections begin with @odata
-// members and then value; an object that has a value deep inside is none.
+// isCollection looks whether the object is a collection and, when it is, reads up
+// to the first element of its list. Graph's begin with @odata members and then
+// value; an object that has a value deep inside is none.
 func (s *splitter) isCollection() bool {
 	head, _ := s.in.Peek(1 << 12)
 	depth, inString, key := 0, false, -1
@@ -113,7 +115,7 @@ func (s *splitter) isCollection() bool {
 				key = n + 1
 			}
 			inString = !inString
-			if inString || depth != 1 || string(head[key:n]) != "value" {
+			if inString || depth != 1 || !isList(string(head[key:n])) {
 				continue
 			}
 			rest := bytes.TrimLeft(head[n+1:], " \t\r\n")
@@ -137,6 +139,9 @@ func (s *splitter) isCollection() bool {
 	}
 	return false
 }
+
+// isList reports whether a member of that name holds the elements of a collection.
+func isList(name string) bool { return name == "value" || name == "records" || name == "results" }
 
 // elements takes the elements of an array up to its end, and then what is left
 // of the collection around it.

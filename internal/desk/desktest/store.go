@@ -123,6 +123,16 @@ func (r runs) DueApprovals(_ context.Context, now time.Time, limit int) ([]appro
 	return out[:min(limit, len(out))], nil
 }
 
+func (r runs) DueExpiries(_ context.Context, now time.Time, limit int) ([]action.Action, error) {
+	var out []action.Action
+	for _, a := range read[action.Action](r.Store, "actions", "") {
+		if a.State == action.Verified && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now) {
+			out = append(out, a)
+		}
+	}
+	return out[:min(limit, len(out))], nil
+}
+
 // Seed stores values of any kind the desk reads, as they are: identities, cases,
 // runs, actions, approvals, assessments, stops (by tenant) and audit entries.
 func (s *Store) Seed(values ...any) {

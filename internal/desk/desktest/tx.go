@@ -123,6 +123,12 @@ func (t *tx) RecentRun(tenant identity.Tenant, playbookID, onceKey string, since
 	return slices.MaxFunc(found, func(a, b run.Run) int { return a.StartedAt.Compare(b.StartedAt) }), true, nil
 }
 
+func (t *tx) RunsAtRate(tenant identity.Tenant, playbookID, rateKey string, since time.Time) (int, error) {
+	return len(all(t, "runs", tenant, func(r run.Run) bool {
+		return r.Playbook.ID == playbookID && r.RateKey == rateKey && !r.PlannedAt.Before(since)
+	})), nil
+}
+
 func (t *tx) RunsOfCase(tenant identity.Tenant, c casefile.ID) ([]run.Run, error) {
 	out := all(t, "runs", tenant, func(r run.Run) bool { return r.Case == c })
 	slices.SortFunc(out, func(a, b run.Run) int { return strings.Compare(string(a.ID), string(b.ID)) })

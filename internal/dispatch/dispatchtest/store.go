@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -37,6 +38,7 @@ type Store struct {
 	dirs       map[identity.Tenant]connector.DirectoryFacts
 	stops      map[identity.Tenant]dispatch.Stop
 	leases     map[identity.Tenant]dispatch.Lease
+	campaigns  map[key]campaign.Campaign
 	trail      []audit.Entry
 	ids        int
 }
@@ -48,6 +50,7 @@ func New() *Store {
 	return &Store{
 		actions: map[key]action.Action{}, runs: map[key]run.Run{}, identities: map[key]identity.Identity{},
 		dirs: map[identity.Tenant]connector.DirectoryFacts{}, stops: map[identity.Tenant]dispatch.Stop{}, leases: map[identity.Tenant]dispatch.Lease{},
+		campaigns: map[key]campaign.Campaign{},
 	}
 }
 
@@ -56,6 +59,13 @@ func (s *Store) PutRun(r run.Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs[key{r.Tenant, string(r.ID)}] = clone(r)
+}
+
+// PutCampaign stores c as it is.
+func (s *Store) PutCampaign(c campaign.Campaign) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.campaigns[key{c.Tenant, string(c.ID)}] = clone(c)
 }
 
 // PutDirectory stores what is known of a tenant.
@@ -106,11 +116,17 @@ func (s *Store) Update(ctx context.Context, change func(dispatch.Tx) error) erro
 func (s *Store) Ready(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
 	return s.list(ctx, t, limit, func(a action.Action) bool {
 		due := !a.NextAt.After(now)
-		return slices.Contains(names, a.Name) &&
+		return slices.Contains(names, a.Name) && s.released(a) &&
 			(a.State == action.Approved && due || a.State == action.Held && due && !a.NextAt.IsZero())
 	}, func(a, b action.Action) int {
-		return cmp.Or(cmp.Compare(a.Lane, b.Lane), a.RequestedAt.Compare(b.RequestedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Turn(), b.Turn()), a.RequestedAt.Compare(b.RequestedAt), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+// released is asked under the lock.
+func (s *Store) released(a action.Action) bool {
+	c := s.campaigns[key{a.Tenant, a.Campaign}]
+	return a.Campaign == "" || c.State.Goes() && a.Place < c.Released
 }
 
 // Unproven is dispatch.Store's.
@@ -274,13 +290,21 @@ func (x *tx) PutStop(t identity.Tenant, st dispatch.Stop) error {
 	return nil
 }
 
+func (x *tx) Campaign(t identity.Tenant, id campaign.ID) (campaign.Campaign, error) {
+	c, ok := x.s.campaigns[key{t, string(id)}]
+	if !ok {
+		return c, fault.Errorf(fault.NotFound, "no campaign %s", id)
+	}
+	return clone(c), nil
+}
+
 func (x *tx) Fence(t identity.Tenant) (int64, error) { return x.s.leases[t].Fence, nil }
 
 func (x *tx) Disruptions(t identity.Tenant, r dispatch.Reach) (dispatch.Radius, error) {
 	everywhere, tenant, playbook := map[key]bool{}, map[key]bool{}, map[key]bool{}
 	for k, a := range x.s.actions {
 		who := key{k.tenant, string(a.Identity)}
-		if a.UndoOf != "" || !slices.Contains(r.Names, a.Name) || a.IntentAt.IsZero() || a.IntentAt.Before(r.Since) || who == (key{t, string(r.But)}) {
+		if a.UndoOf != "" || a.Campaign != "" || !slices.Contains(r.Names, a.Name) || a.IntentAt.IsZero() || a.IntentAt.Before(r.Since) || who == (key{t, string(r.But)}) {
 			continue
 		}
 		everywhere[who] = true

@@ -209,6 +209,22 @@ func (db *DB) DueApprovals(ctx context.Context, now time.Time, limit int) ([]app
 	return due[:min(limit, len(due))], ctx.Err()
 }
 
+// DueExpiries is run.Store's.
+func (db *DB) DueExpiries(ctx context.Context, now time.Time, limit int) ([]action.Action, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	var due []action.Action
+	for _, a := range db.state.actions {
+		if a.State == action.Verified && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now) {
+			due = append(due, a)
+		}
+	}
+	slices.SortFunc(due, func(a, b action.Action) int {
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
+	})
+	return due[:min(limit, len(due))], ctx.Err()
+}
+
 // Cursor is ingest.Store's.
 func (db *DB) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error) {
 	db.mu.Lock()
@@ -217,7 +233,7 @@ func (db *DB) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (
 }
 
 // StaleFacts is ingest.Store's.
-func (db *DB) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int) ([]identity.Ref, error) {
+func (db *DB) StaleFacts(ctx context.Context, t identity.Tenant, before time.Time, limit int, _ ...identity.Provider) ([]identity.Ref, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	open := map[identity.ID]bool{}

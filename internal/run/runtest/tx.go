@@ -112,6 +112,14 @@ func (tx *Tx) RecentRun(t identity.Tenant, playbookID, onceKey string, since tim
 	}), true, nil
 }
 
+// RunsAtRate is run.Tx's.
+func (tx *Tx) RunsAtRate(t identity.Tenant, playbookID, rateKey string, since time.Time) (int, error) {
+	found, err := sorted(tx.state.runs, func(r run.Run) bool {
+		return r.Tenant == t && r.Playbook.ID == playbookID && r.RateKey == rateKey && !r.PlannedAt.Before(since)
+	})
+	return len(found), err
+}
+
 // RunsOfCase is run.Tx's.
 func (tx *Tx) RunsOfCase(t identity.Tenant, c casefile.ID) ([]run.Run, error) {
 	return sorted(tx.state.runs, func(r run.Run) bool { return r.Tenant == t && r.Case == c })
@@ -272,10 +280,24 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 		return ingest.PutDuplicate, nil
 	case s.Newer(old.current):
 		tx.state.signals[s.Key()] = signalRow{owner, s, append(slices.Clone(old.versions), was)}
-		return ingest.PutUpdated, nil
+		return unlessSame(ingest.PutUpdated, s.Same(old.current)), nil
 	}
 	tx.state.signals[s.Key()] = signalRow{old.owner, old.current, append(slices.Clone(old.versions), text)}
-	return ingest.PutOlder, nil
+	return unlessSame(ingest.PutOlder, s.Same(old.current)), nil
+}
+
+// unlessSame is put, or duplicate for what says the same in another envelope.
+func unlessSame(put ingest.Put, same bool) ingest.Put {
+	if same {
+		return ingest.PutDuplicate
+	}
+	return put
+}
+
+// SignalOwner is ingest.Tx's.
+func (tx *Tx) SignalOwner(k signal.Key) (identity.ID, bool, error) {
+	s, ok := tx.state.signals[k]
+	return s.owner, ok, nil
 }
 
 // PutAccountRisk is ingest.Tx's.
@@ -298,9 +320,9 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 		return ingest.PutDuplicate, nil
 	case r.Newer(old.current):
 		tx.state.risks[k] = riskRow{owner, r}
-		return ingest.PutUpdated, nil
+		return unlessSame(ingest.PutUpdated, r.Same(old.current)), nil
 	}
-	return ingest.PutOlder, nil
+	return unlessSame(ingest.PutOlder, r.Same(old.current)), nil
 }
 
 // PutRecords is ingest.Tx's.

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,6 +192,9 @@ func runs(t *testing.T, open func(*testing.T) Ports) {
 			t.Errorf("before its time: got %v, %v", got, err)
 		}
 	})
+
+	t.Run("DueExpiries", func(t *testing.T) { t.Parallel(); dueExpiries(t, open(t)) })
+	t.Run("RunsAtRate", func(t *testing.T) { t.Parallel(); runsAtRate(t, open(t)) })
 
 	t.Run("AnAnswerStays", func(t *testing.T) {
 		t.Parallel()
@@ -395,5 +400,63 @@ func actions(t *testing.T, open func(*testing.T) Ports) {
 			}
 			return err
 		})
+	})
+}
+
+// dueExpiries: what is proven and has run its time, earliest first, and nothing else.
+func dueExpiries(t *testing.T, p Ports) {
+	scene(t, p, 4)
+	proven := func(n int, until time.Time) action.Action {
+		a := anAction(n, "disable")
+		a.State, a.Attempt, a.IntentAt, a.VerifiedAt, a.EndedAt, a.ExpiresAt = action.Verified, 1, start, start, start, until
+		a.TTL = time.Hour
+		return a
+	}
+	late, early, lasting, open := proven(1, at(2*time.Hour)), proven(2, at(time.Hour)), proven(3, time.Time{}), anAction(4, "disable")
+	open.TTL = time.Hour
+	put(t, p, late, early, lasting, open)
+	for name, c := range map[string]struct {
+		now   time.Time
+		limit int
+		want  []action.ID
+	}{
+		"before the first": {at(time.Hour - time.Microsecond), 10, nil},
+		"the first":        {at(time.Hour), 10, []action.ID{early.ID}},
+		"both":             {at(3 * time.Hour), 10, []action.ID{early.ID, late.ID}},
+		"at most":          {at(3 * time.Hour), 1, []action.ID{early.ID}},
+	} {
+		list, err := p.Runs.DueExpiries(t.Context(), c.now, c.limit)
+		var got []action.ID
+		for _, a := range list {
+			got = append(got, a.ID)
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, c.want)
+		}
+	}
+}
+
+// runsAtRate: what was planned with the key in the time counts.
+func runsAtRate(t *testing.T, p Ports) {
+	scene(t, p, 1)
+	for n, r := range []run.Run{
+		{RateKey: "t", PlannedAt: at(time.Minute)}, {RateKey: "t", PlannedAt: at(2 * time.Minute)},
+		{RateKey: "other", PlannedAt: at(2 * time.Minute)}, {PlannedAt: at(2 * time.Minute)}, {RateKey: "t"},
+	} {
+		next := aRun(1)
+		next.ID, next.RateKey, next.PlannedAt = run.ID(fmt.Sprintf("run_rate_%d", n)), r.RateKey, r.PlannedAt
+		put(t, p, next)
+	}
+	update(t, p, func(tx ingest.Tx) error {
+		for since, want := range map[time.Duration]int{0: 2, time.Minute: 2, time.Minute + time.Microsecond: 1, time.Hour: 0} {
+			n, err := tx.RunsAtRate(tenant, "leaked-credentials", "t", at(since))
+			if err != nil {
+				return err
+			}
+			if n != want {
+				t.Errorf("since %s: %d, want %d", since, n, want)
+			}
+		}
+		return nil
 	})
 }

@@ -94,6 +94,36 @@ func signals(t *testing.T, open func(*testing.T) Ports) {
 		}
 	})
 
+	t.Run("AnotherEnvelope", func(t *testing.T) {
+		t.Parallel()
+		one, two := aSignal(1, 1), aSignal(1, 1)
+		one.Raw, two.Raw = json.RawMessage(`{"id":"1"}`), json.RawMessage(`{"category":"x","properties":{"id":"1"}}`)
+		for n, order := range [][]signal.Signal{{one, two}, {two, one}} {
+			p := open(t)
+			put(t, p, person(1))
+			if did := putSignal(t, p, order[0]); did != ingest.PutNew {
+				t.Errorf("order %d: the first is %s", n, did)
+			}
+			if did := putSignal(t, p, order[1]); did != ingest.PutDuplicate {
+				t.Errorf("order %d: the same in another envelope is %s", n, did)
+			}
+			want := one
+			if two.Newer(one) {
+				want = two
+			}
+			same(t, fmt.Sprintf("order %d", n), []signal.Signal{want}, current(t, p))
+			update(t, p, func(tx ingest.Tx) error {
+				if owner, ok, err := tx.SignalOwner(one.Key()); err != nil || !ok || owner != person(1).ID {
+					t.Errorf("its owner is %q, %v, %v", owner, ok, err)
+				}
+				if _, ok, err := tx.SignalOwner(aSignal(1, 99).Key()); err != nil || ok {
+					t.Errorf("a signal that is not there has an owner: %v", err)
+				}
+				return nil
+			})
+		}
+	})
+
 	t.Run("KeptWhole", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)

@@ -10,6 +10,7 @@ CREATE TABLE identities (
 	name_key   TEXT NOT NULL, -- the name in lower case
 	search     TEXT NOT NULL, -- name and UPNs in lower case
 	facts_at   INTEGER NOT NULL, -- the oldest reading of its cloud accounts; 0: one was never read
+	onprem_at  INTEGER NOT NULL, -- the oldest reading of its accounts in Active Directory; 0: one was never read
 	updated_at INTEGER NOT NULL,
 	doc        TEXT NOT NULL,
 	PRIMARY KEY (tenant, id)
@@ -208,6 +209,8 @@ CREATE TABLE runs (
 	identity   TEXT NOT NULL,
 	playbook   TEXT NOT NULL,
 	once_key   TEXT NOT NULL,
+	rate_key   TEXT, -- set when the run counts in its playbook's rate
+	planned_at INTEGER,
 	state      TEXT NOT NULL CHECK (state IN ('settling', 'waiting', 'acting', 'contained', 'done', 'held',
 		'refused', 'observed', 'failed', 'rejected', 'expired', 'cancelled')),
 	final      INTEGER NOT NULL,
@@ -226,6 +229,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_id ON runs (id);
 CREATE INDEX runs_due ON runs (due_at, stirred, started_at, tenant, id) WHERE final = 0;
 CREATE INDEX runs_once ON runs (tenant, playbook, once_key, started_at);
+CREATE INDEX runs_rate ON runs (tenant, playbook, rate_key, planned_at) WHERE rate_key IS NOT NULL;
 CREATE INDEX runs_case ON runs (tenant, case_id, started_at);
 CREATE INDEX runs_identity ON runs (tenant, identity, started_at);
 CREATE INDEX runs_campaign ON runs (tenant, campaign, id) WHERE campaign IS NOT NULL;
@@ -253,6 +257,7 @@ CREATE TABLE actions (
 	next_at      INTEGER NOT NULL, -- 0: not set
 	ended_at     INTEGER,
 	undo_of      TEXT,
+	expires_at   INTEGER, -- when it is taken back by itself
 	version      INTEGER NOT NULL CHECK (version > 0),
 	doc          TEXT NOT NULL,
 	PRIMARY KEY (tenant, id),
@@ -275,6 +280,7 @@ CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
 CREATE INDEX actions_ready ON actions (tenant, turn, requested_at, id, campaign, place) WHERE state IN ('approved', 'held');
 CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
+CREATE INDEX actions_expiry ON actions (expires_at, id) WHERE state = 'verified' AND expires_at IS NOT NULL;
 CREATE INDEX actions_case ON actions (tenant, case_id, requested_at);
 CREATE INDEX actions_identity ON actions (tenant, identity, requested_at);
 CREATE INDEX actions_requested ON actions (requested_at, id);

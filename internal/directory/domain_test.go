@@ -1,0 +1,81 @@
+package directory_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/directory"
+	"github.com/seed-f47efad2/cordon/internal/fault"
+)
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	d, _, c := open(t)
+	got, err := c.Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sid, err := c.SID(t.Context()); err != nil || got.SID != sid || !strings.HasPrefix(d.Reader.SID, sid+"-") {
+		t.Errorf("SID %q and %q, %v", got.SID, sid, err)
+	}
+	// As lab/addc sets it, and Samba's defaults.
+	want := directory.Policy{MinLength: 7, History: 24, MaxAge: 42 * 24 * time.Hour, Complex: true, LockoutAt: 3, LockoutFor: 30 * time.Minute, LockoutOver: 30 * time.Minute}
+	if got.Policy != want {
+		t.Errorf("password policy %+v, want %+v", got.Policy, want)
+	}
+	if got.HeadUnread || !slices.Contains(got.Replicators, "S-1-5-32-544") || slices.Contains(got.Replicators, d.Containment.SID) || slices.Contains(got.Replicators, "S-1-5-11") {
+		t.Errorf("who may replicate secrets: %v (unread %v)", got.Replicators, got.HeadUnread)
+	}
+	if got.SeamlessSSO || got.KrbtgtSetAt.IsZero() || len(got.Trusts) != 0 {
+		t.Errorf("surroundings: %+v", got)
+	}
+	seen, writable, err := c.Writable(t.Context(), 200, "userAccountControl", "pwdLastSet", "lockoutTime", "telephoneNumber")
+	if err != nil || seen < 60 || writable["userAccountControl"] < 50 || writable["userAccountControl"] >= seen || writable["telephoneNumber"] > 1 { // its own
+		t.Errorf("writable on %v of %d, %v", writable, seen, err)
+	}
+	if seen, _, err = c.Writable(t.Context(), 5); err != nil || seen != 5 {
+		t.Errorf("a sample of 5 has %d, %v", seen, err)
+	}
+}
+
+// descriptor is a self-relative security descriptor with two entries: everybody
+// may read, and S-1-5-21-1-2-3-1105 may replicate secrets.
+var descriptor = []byte("\x01\x00\x04\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00" +
+	"\x04\x00\x54\x00\x02\x00\x00\x00" +
+	"\x00\x0b\x14\x00\x94\x00\x02\x00\x01\x01\x00\x00\x00\x00\x00\x05\x0b\x00\x00\x00" +
+	"\x05\x00\x38\x00\x00\x01\x00\x00\x01\x00\x00\x00\xad\xf6\x31\x11\x07\x9c\xd1\x11\xf7\x9f\x00\xc0\x4f\xc2\xdc\xd2" +
+	"\x01\x05\x00\x00\x00\x00\x00\x05\x15\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00\x51\x04\x00\x00")
+
+func TestDACL(t *testing.T) {
+	t.Parallel()
+	got, err := directory.DACL(descriptor)
+	want := []directory.ACE{
+		{Allow: true, Mask: 0x20094, Flags: 0x0b, SID: "S-1-5-11"},
+		{Allow: true, Mask: directory.RightControl, Type: "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2", SID: "S-1-5-21-1-2-3-1105"},
+	}
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	for n := range descriptor {
+		if _, err := directory.DACL(descriptor[:n]); !errors.Is(err, fault.Invalid) {
+			t.Errorf("cut off after %d bytes: %v", n, err)
+		}
+	}
+}
+
+func FuzzDACL(f *testing.F) {
+	f.Add(descriptor)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := directory.DACL(b)
+		if err != nil && !errors.Is(err, fault.Invalid) {
+			t.Fatal(err)
+		}
+		if len(list) > len(b)/16 {
+			t.Errorf("%d entries in %d bytes", len(list), len(b))
+		}
+	})
+}

@@ -1,0 +1,260 @@
+package run
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+)
+
+// How often the clock alone asks the condition of a wait: soon at first, then a
+// tenth of the time it has waited. What a source tells asks at once.
+const (
+	checkSoonest = 10 * time.Second
+	checkLatest  = 5 * time.Minute
+)
+
+// What Narrowed may say apart from a reason.
+const (
+	narrowAsked = "asked"
+	narrowHolds = "holds"
+)
+
+// start asks for what has its turn: the next step when all before it are far
+// enough, and with it the others of its group.
+func (r *Run) start(now time.Time) []Effect {
+	proven, before, blocked, group := true, true, false, ""
+	for n := range r.Steps {
+		s, p := &r.Steps[n], r.Plan.Steps[n]
+		if p.Group == "" || p.Group != group {
+			if blocked {
+				return nil
+			}
+			group, before = p.Group, proven
+		}
+		switch s.State {
+		case StepAccepted:
+			proven = false
+		case StepActing, StepWaiting:
+			blocked = true
+		case StepPending:
+			if p.After == playbook.AfterVerified && !before || p.Approval != nil && s.Consent == "" && !p.Later {
+				blocked = true
+				continue
+			}
+			if effects, started := r.turn(n, now); started {
+				return effects
+			}
+			blocked = true
+		}
+	}
+	return nil
+}
+
+// turn begins step n, whose turn has come, and reports false when it must still
+// wait for an answer. At most one step begins at a time: its action may be there
+// already, which changes what comes next.
+func (r *Run) turn(n int, now time.Time) ([]Effect, bool) {
+	s, p := &r.Steps[n], r.Plan.Steps[n]
+	switch {
+	case p.Later && !s.Called && s.Asked, p.Approval != nil && s.Consent == "" && s.Called:
+		return nil, false
+	case p.Later && !s.Called:
+		s.Asked = true
+		return []Effect{Decide{s.ID}}, true
+	case p.Kind == playbook.KindEnd:
+		r.endAt(n)
+		return nil, true
+	case p.Kind == playbook.KindWait:
+		s.State, s.StartedAt, s.CheckedAt = StepActing, now, now
+		return []Effect{Decide{s.ID}}, true
+	}
+	s.State = StepActing
+	if s.StartedAt.IsZero() {
+		s.StartedAt = now
+	}
+	return []Effect{StartAction{s.ID}}, true
+}
+
+// endAt lets nothing follow step n.
+func (r *Run) endAt(n int) {
+	p := r.Plan.Steps[n]
+	r.Steps[n].State, r.Steps[n].Reason = StepPassed, cmp.Or(p.Note, "it was come to")
+	for m := n + 1; m < len(r.Steps); m++ {
+		if s := &r.Steps[m]; s.State == StepPending || s.State == StepWaiting {
+			s.State, s.Reason = StepSkipped, fmt.Sprintf("step %s ended the run", p.ID)
+		}
+	}
+}
+
+// endNote is why a run ended at one of its steps.
+func (r *Run) endNote(p playbook.Step) string { return cmp.Or(p.Note, "step "+p.ID+" says so") }
+
+// wrong reports whether a step came to something else than it was meant to.
+func (r *Run) wrong() bool {
+	return slices.ContainsFunc(r.Steps, func(s StepRun) bool {
+		return s.State != StepVerified && s.State != StepSkipped && s.State != StepPassed
+	})
+}
+
+// decide takes the answer to a condition.
+func (r *Run) decide(e Decided, now time.Time) {
+	if r.State.Final() {
+		return
+	}
+	if e.Step == "" {
+		if r.Narrowed != narrowAsked {
+			return
+		}
+		switch r.Narrowed = narrowHolds; {
+		case e.Unknown != "":
+			r.Narrowed = "whether it is contained could not be decided: " + e.Unknown
+		case !e.Holds:
+			r.Narrowed = fmt.Sprintf("not contained as the playbook means it: %s is false", r.Plan.ContainedWhen)
+		}
+		return
+	}
+	n, ok := r.step(e.Step)
+	if !ok {
+		return
+	}
+	s, p := &r.Steps[n], r.Plan.Steps[n]
+	switch {
+	case s.State == StepPending && s.Asked && !s.Called:
+		switch {
+		case e.Unknown != "":
+			s.State, s.Reason = StepHeld, "its condition could not be decided: "+e.Unknown
+		case e.Holds:
+			s.Called = true
+		default:
+			s.State, s.Reason = StepSkipped, fmt.Sprintf("not called for: %s is false", p.If)
+		}
+	case p.Kind == playbook.KindWait && s.State == StepActing:
+		late := !now.Before(s.StartedAt.Add(p.Within))
+		text := fmt.Sprintf("%s did not come true within %s", p.Until, p.Within)
+		switch {
+		case e.Holds && e.Unknown == "":
+			s.State, s.Reason = StepPassed, p.Until+" came true"
+		case !late:
+			s.Reason = e.Unknown
+		case p.OnTimeout == playbook.TimeoutFail:
+			s.State, s.Reason = StepFailed, text
+		case p.OnTimeout == playbook.TimeoutPerson:
+			s.State, s.Reason = StepHeld, text
+		default:
+			s.State, s.Reason = StepSkipped, text
+		}
+	}
+}
+
+// check asks the conditions that steps wait for, when it is time or, with stirred,
+// at once.
+func (r *Run) check(now time.Time, stirred bool) []Effect {
+	if r.State.Final() || r.Plan == nil || r.Ends != "" {
+		return nil
+	}
+	var effects []Effect
+	for n := range r.Steps {
+		s, p := &r.Steps[n], r.Plan.Steps[n]
+		if p.Kind != playbook.KindWait || s.State != StepActing || !s.CheckedAt.Before(now) {
+			continue
+		}
+		if stirred || !now.Before(nextCheck(*s, p)) {
+			s.CheckedAt = now
+			effects = append(effects, Decide{s.ID})
+		}
+	}
+	return effects
+}
+
+// nextCheck is when the clock asks again.
+func nextCheck(s StepRun, p playbook.Step) time.Time {
+	at := s.CheckedAt.Add(min(max(s.CheckedAt.Sub(s.StartedAt)/10, checkSoonest), checkLatest))
+	if deadline := s.StartedAt.Add(p.Within); deadline.Before(at) && deadline.After(s.CheckedAt) {
+		return deadline
+	}
+	return at
+}
+
+// overdue gives up steps whose action did not leave in time.
+func (r *Run) overdue(now time.Time) []Effect {
+	var effects []Effect
+	if r.Ends != "" {
+		return nil
+	}
+	for n := range r.Steps {
+		s, p := &r.Steps[n], r.Plan.Steps[n]
+		if p.Timeout <= 0 || s.State != StepActing || s.TimedOut || s.Action == "" || now.Before(s.StartedAt.Add(p.Timeout)) || !waits(*s) {
+			continue
+		}
+		s.TimedOut = true
+		if s.Adopted {
+			s.State, s.Reason = StepFailed, fmt.Sprintf("it did not leave within %s", p.Timeout)
+			continue
+		}
+		s.Withdrawn = s.Seen
+		effects = append(effects, WithdrawAction{s.ID, s.Action, fmt.Sprintf("it did not leave within %s", p.Timeout)})
+	}
+	return effects
+}
+
+// waits reports whether the action of a step has not left yet.
+func waits(s StepRun) bool {
+	return s.ActionState == action.Requested || s.ActionState == action.Approved || s.ActionState == action.Held
+}
+
+// due is when the clock alone moves the run next.
+func (r *Run) due(now time.Time, adopted bool) time.Time {
+	var at time.Time
+	sooner := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	if adopted {
+		if next := now.Add(adoptedEvery); r.DueAt.After(now) && r.DueAt.Before(next) {
+			sooner(r.DueAt)
+		} else {
+			sooner(next)
+		}
+	}
+	for n, s := range r.Steps {
+		p := r.Plan.Steps[n]
+		if s.State != StepActing || r.Ends != "" {
+			continue
+		}
+		if p.Kind == playbook.KindWait {
+			sooner(nextCheck(s, p))
+		}
+		if p.Timeout > 0 && !s.TimedOut && waits(s) {
+			sooner(s.StartedAt.Add(p.Timeout))
+		}
+	}
+	return at
+}
+
+// standings are how the steps stand, as expressions see them.
+func (r *Run) standings() map[string]playbook.Standing {
+	out := map[string]playbook.Standing{}
+	for n, s := range r.Steps {
+		of := r.Plan.Steps[n].Rule()
+		one := playbook.Standing{
+			State: string(s.State), Verified: s.State == StepVerified, Skipped: s.State == StepSkipped, Held: s.State == StepHeld,
+			Passed: s.State == StepPassed,
+			Failed: s.State == StepFailed || s.State == StepRefused || s.State == StepCancelled || s.State == StepReverted || s.Consent == approval.Rejected,
+		}
+		if had, ok := out[of]; ok {
+			one.Verified, one.Skipped = one.Verified && had.Verified, one.Skipped && had.Skipped
+			one.Failed, one.Held, one.Passed = one.Failed || had.Failed, one.Held || had.Held, one.Passed && had.Passed
+			if one.State != had.State {
+				one.State = "mixed"
+			}
+		}
+		out[of] = one
+	}
+	return out
+}
