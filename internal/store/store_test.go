@@ -50,7 +50,7 @@ func postgres(t testing.TB) string {
 }
 
 func ports(db *store.DB) storetest.Ports {
-	return storetest.Ports{Runs: db.Runs(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records()}
+	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records()}
 }
 
 func TestConformance(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
@@ -30,12 +31,13 @@ import (
 
 // Ports is one store as every capability sees it.
 type Ports struct {
-	Runs     run.Store
-	Ingest   ingest.Store
-	Dispatch dispatch.Store
-	Desk     desk.Store
-	Audit    audit.Store
-	Records  record.Reader
+	Runs      run.Store
+	Campaigns campaign.Store
+	Ingest    ingest.Store
+	Dispatch  dispatch.Store
+	Desk      desk.Store
+	Audit     audit.Store
+	Records   record.Reader
 }
 
 // Run holds a store to all its ports. open returns an empty store that lives
@@ -43,7 +45,7 @@ type Ports struct {
 func Run(t *testing.T, open func(t *testing.T) Ports) {
 	for name, suite := range map[string]func(*testing.T, func(*testing.T) Ports){
 		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals, "Records": records, "Feeds": feeds,
-		"Identities": identities, "Cases": cases, "Dispatch": dispatches, "Races": races,
+		"Identities": identities, "Cases": cases, "Dispatch": dispatches, "Campaigns": campaigns, "Races": races,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
