@@ -74,7 +74,7 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 	is := func(member string) bool { v, ok := has[member]; return ok && !bytes.Equal(v, []byte("null")) }
 	switch {
 	case is("agentId") && is("riskEventType"):
-		s, reason := entraid.DecodeAgentDetection(t, rec.Raw)
+		s, reason := entraid.DecodeAgent(t, rec.Raw)
 		if reason != "" {
 			refuse(signal.AgentDetection, reason)
 			return

@@ -154,9 +154,9 @@ type agentDetection struct {
 	LastModifiedDateTime graph.Time `json:"lastModifiedDateTime"`
 }
 
-// DecodeAgentDetection converts one agentRiskDetection as Graph's beta sends it; see Decode.
+// DecodeAgent converts one agentRiskDetection as Graph's beta sends it; see Decode.
 // What the source says it saw becomes the pair "riskEvidence" of the signal's Info.
-func DecodeAgentDetection(t identity.Tenant, raw json.RawMessage) (s signal.Signal, reason string) {
+func DecodeAgent(t identity.Tenant, raw json.RawMessage) (s signal.Signal, reason string) {
 	var d agentDetection
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return signal.Signal{}, fmt.Sprintf("not an agentRiskDetection: %v", err)
@@ -181,7 +181,7 @@ func DecodeAgentDetection(t identity.Tenant, raw json.RawMessage) (s signal.Sign
 func (c AgentDetections) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	r := reading{path: "/identityProtection/agentRiskDetections", beta: true, whole: true}
 	return changed[agentDetection](ctx, c.Tenant, cur, r, func(page *connector.Page, o graph.Object[agentDetection], place string) time.Time {
-		s, reason := DecodeAgentDetection(c.ID, o.Raw)
+		s, reason := DecodeAgent(c.ID, o.Raw)
 		if reason != "" {
 			page.Rejects = append(page.Rejects, connector.Reject{Source: signal.AgentDetection, Place: place, Reason: reason, Raw: o.Raw})
 			return time.Time{}
