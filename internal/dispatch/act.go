@@ -44,7 +44,7 @@ func (s *session) act(ctx context.Context, st *set, cands []*candidate) (changed
 		paid = true
 	}
 	id := s.o.NewRequestID()
-	err := s.writes.do(ctx, func(tx *view) error {
+	err := s.writes.do(ctx, st.actions, func(tx *view) error {
 		if err := s.mine(tx); err != nil {
 			return err
 		}

@@ -88,6 +88,10 @@ type Radius struct {
 
 // Tx is one transaction as dispatch sees it.
 type Tx interface {
+	// AheadOfActions says which actions the change is about to ask for, with their
+	// runs and identities, so that they are read together. It changes nothing of what
+	// the other methods return.
+	AheadOfActions(t identity.Tenant, actions []action.Action) error
 	Run(t identity.Tenant, id run.ID) (run.Run, error)
 	Action(t identity.Tenant, id action.ID) (action.Action, error)
 	PutAction(a action.Action) (action.Action, error)

@@ -312,6 +312,8 @@ func (x *tx) Audit(e audit.Entry) error {
 	return nil
 }
 
+func (x *tx) AheadOfActions(identity.Tenant, []action.Action) error { return nil }
+
 func (x *tx) NewID(prefix string) string {
 	x.s.ids++
 	return fmt.Sprintf("%s_%08d", prefix, x.s.ids)
