@@ -14,7 +14,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // A Lease says who may dispatch for a tenant. Fence rises with each new owner.
@@ -98,6 +100,8 @@ type Tx interface {
 	Identity(t identity.Tenant, id identity.ID) (identity.Identity, error)
 	PutIdentity(i identity.Identity) (identity.Identity, error)
 	Directory(t identity.Tenant) (connector.DirectoryFacts, error)
+	SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error)
+	Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error)
 	// Stop returns the stop in force for the tenant: its own or the global one.
 	Stop(t identity.Tenant) (Stop, error)
 	PutStop(t identity.Tenant, s Stop) error
