@@ -15,14 +15,6 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
-// routesOnPremises is what the routes lead to for accounts that Active Directory
-// masters.
-var routesOnPremises = map[action.Name]action.Name{
-	"identity.disable":        actionad.Disable,
-	"identity.enable":         actionad.Enable,
-	"identity.reset_password": actionad.ResetPassword,
-}
-
 // connected says which directories Cordon can act in for the tenant.
 func connected(t config.Tenant) []identity.Provider {
 	if len(t.Directories) > 0 {

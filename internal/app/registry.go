@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	actionad "github.com/seed-f47efad2/cordon/internal/action/activedirectory"
 	actionentraid "github.com/seed-f47efad2/cordon/internal/action/entraid"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -65,8 +66,9 @@ func catalogue(client *graph.Client, on domains) (*action.Catalogue, error) {
 	types = append(types, actionentraid.Types(client)...)
 	types = append(types, on.types()...)
 	routes := actionentraid.Routes()
+	onPremises := actionad.Routes()
 	for _, r := range routes {
-		if to := routesOnPremises[r.Name]; to != "" {
+		if to := onPremises[r.Name]; to != "" {
 			r.To[identity.ActiveDirectory] = to
 		}
 	}

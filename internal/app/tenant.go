@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
 // A tenant is one Entra tenant at work.
@@ -55,6 +56,9 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	d, err := dispatch.New(key, a.db.Dispatch(), catalogue, dispatch.Options{
 		Settings: func() dispatch.Settings { return a.dispatchSettings(key) },
 		Budget:   budget, Log: a.log, Meter: a.metrics, Now: a.opts.Now, Concurrency: concurrency, LeaseTTL: a.opts.Lease,
+		Still: func(tx run.Reader, r run.Run, step string) (refused, moot string, err error) {
+			return a.driver.Still(tx, r, step)
+		},
 	})
 	if err != nil {
 		return nil, err

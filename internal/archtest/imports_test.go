@@ -105,7 +105,7 @@ func TestImports(t *testing.T) {
 		for _, i := range f.imports {
 			switch {
 			case slices.Contains(may, i), i == f.pkg:
-			case f.test && (strings.HasPrefix(i, "lab/") || strings.HasSuffix(i, "test") || i == "graph" || i == "store" || i == "playbooks" || i == "action/entraid"):
+			case f.test && (strings.HasPrefix(i, "lab/") || strings.HasSuffix(i, "test") || i == "graph" || i == "store" || i == "playbooks" || i == "action/entraid" || i == "action/activedirectory"):
 				// Tests run against the simulated world and the real adapters.
 			case f.test && slices.Contains(testOnly(allowed, f), i):
 			default:

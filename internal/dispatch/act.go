@@ -45,7 +45,7 @@ func (s *session) act(ctx context.Context, st *set, cands []*candidate) (changed
 		paid = true
 	}
 	id := s.o.NewRequestID()
-	err := s.writes.do(ctx, func(tx *view) error {
+	err := s.writes.do(ctx, st.actions, func(tx *view) error {
 		if err := s.mine(tx); err != nil {
 			return err
 		}
@@ -216,7 +216,10 @@ func (s *session) decide(tx *view, spec action.Spec, c *candidate, requestID str
 	d := Gate{m.settings.Limits}.Check(f)
 	c.decision, c.asked, c.dueSince = d, true, dueSince(a)
 	switch {
+	case d.Verdict == Refuse && d.Rule() == RuleStill && c.look.Already && c.look.Refuse == "":
+		a, err = s.already(tx, a, c.look, m.now) // it is so, whatever calls for it
 	case d.Verdict == Refuse:
+		a.Moot = d.Rule() == RuleStill && f.Refused == ""
 		a, err = s.refuse(tx, a, d.Text(), string(d.Rule()), m.now)
 	case c.look.Refuse != "":
 		a, err = s.refuse(tx, a, c.look.Refuse, "directory", m.now)
@@ -233,9 +236,8 @@ func (s *session) decide(tx *view, spec action.Spec, c *candidate, requestID str
 }
 
 // facts gathers what the gate asks for.
-func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Facts, error) {
-	f := Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt, Catalogue: s.version}
-	var err error
+func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (f Facts, err error) {
+	f = Facts{Now: m.now, Action: a, Spec: m.spec, Held: s.fence, Observe: m.settings.Observe, LookedAt: c.lookAt, Catalogue: s.version}
 	if f.Stop, err = tx.Stop(s.tenant); err != nil {
 		return f, err
 	}
@@ -257,6 +259,11 @@ func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Fact
 	if err != nil {
 		return f, err
 	}
+	defer func() {
+		if err == nil && f.Identity != nil {
+			err = s.still(tx, &f)
+		}
+	}()
 	i, err := tx.Identity(s.tenant, a.Identity)
 	switch {
 	case errors.Is(err, fault.NotFound):
@@ -293,6 +300,21 @@ func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (Fact
 		f.Minute, err = tx.reached(s.tenant, reach, time.Minute, l.minuteFull)
 	}
 	return f, err
+}
+
+// still asks again what the plan rests on. Not after an attempt whose outcome is
+// unknown: what it says then may be the doing of that attempt.
+func (s *session) still(tx *view, f *Facts) error {
+	if s.o.Still == nil || f.Run == nil || f.Action.UndoOf != "" || f.Action.Outcome == action.Unknown {
+		return nil
+	}
+	refused, moot, err := s.o.Still(tx.Tx, *f.Run, f.Action.Step)
+	if fault.KindOf(err) == fault.Held {
+		f.Undecided = err.Error()
+		return nil
+	}
+	f.Refused, f.Moot = refused, moot
+	return err
 }
 
 // usableAdmins counts the usable Global Administrators less those that were

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -29,6 +30,7 @@ type committer struct {
 
 // A write is one change that waits for its commit.
 type write struct {
+	about  []action.Action // what change asks for
 	change func(*view) error
 	err    error
 	lead   chan struct{} // closed when this write is to lead the next transaction
@@ -40,9 +42,10 @@ func newCommitter(s Store) *committer { return &committer{store: s} }
 // do commits change, alone or with others, and returns when it is durable or
 // failed. change may be called more than once and must depend on nothing but what
 // it reads through Tx; an error of one change does not touch the others. A change
-// that began is finished, also when ctx ends.
-func (c *committer) do(ctx context.Context, change func(*view) error) error {
-	w := &write{change: change, lead: make(chan struct{}), done: make(chan struct{})}
+// that began is finished, also when ctx ends. The actions that change asks for are
+// read together.
+func (c *committer) do(ctx context.Context, about []action.Action, change func(*view) error) error {
+	w := &write{about: about, change: change, lead: make(chan struct{}), done: make(chan struct{})}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, w)
 	if !c.busy {
@@ -77,6 +80,9 @@ func (c *committer) flush(ctx context.Context, batch []*write) {
 		err := c.store.Update(commit, func(tx Tx) error {
 			culprit = -1
 			v := &view{Tx: tx}
+			if err := ahead(tx, batch); err != nil {
+				return err
+			}
 			for n, w := range batch {
 				if err := w.change(v); err != nil {
 					culprit = n
@@ -96,6 +102,18 @@ func (c *committer) flush(ctx context.Context, batch []*write) {
 		}
 		return
 	}
+}
+
+// ahead has the actions of all writes read together.
+func ahead(tx Tx, batch []*write) error {
+	var all []action.Action
+	for _, w := range batch {
+		all = append(all, w.about...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return tx.AheadOfActions(all[0].Tenant, all)
 }
 
 func (w *write) end(err error) {

@@ -34,6 +34,12 @@ type Options struct {
 	// in-process bell of run.Driver. It must not block.
 	Changed func(t identity.Tenant, id run.ID)
 
+	// Still reports whether what the run's plan rests on holds for the step, with what
+	// is known in this transaction: refused is the guard that refuses now, moot why
+	// the step is not called for any more, and an error of the kind fault.Held what
+	// cannot be decided. run.Driver.Still is one; nil asks nothing.
+	Still func(tx run.Reader, r run.Run, step string) (refused, moot string, err error)
+
 	LeaseTTL       time.Duration // how long a silent owner keeps the tenant; 10 s
 	RequestTimeout time.Duration // of one request; shorter than LeaseTTL; 8 s
 	SendWithin     time.Duration // how old the gate's word may be when the request leaves; 500 ms

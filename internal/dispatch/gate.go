@@ -35,6 +35,7 @@ const (
 	RuleRun       Rule = "run"       // its run goes on
 	RulePlan      Rule = "plan"      // it belongs to the plan that was approved
 	RuleObserve   Rule = "observe"   // the tenant or the playbook only observes
+	RuleStill     Rule = "still"     // what the plan rests on holds
 	RuleAccount   Rule = "account"   // the account is the identity's
 	RuleProtected Rule = "protected" // law 1
 	RuleFacts     Rule = "facts"     // what must be known is known and fresh
@@ -123,6 +124,9 @@ type Facts struct {
 	Catalogue string
 
 	Campaign *campaign.Campaign // nil: the action belongs to none, or it is gone
+	// What the plan rests on, asked again: the guard that refuses now, why the step
+	// is not called for any more, and what of it cannot be decided.
+	Refused, Moot, Undecided string
 
 	Identity   *identity.Identity  // with the newest facts; nil: there is none
 	Protection identity.Protection // of Identity, by the current policy
@@ -207,6 +211,15 @@ func (Gate) checkRun(f Facts, hold holdFunc, refuse refuseFunc) {
 	}
 	if r.Plan.Hash != f.Action.PlanHash {
 		refuse(RulePlan, "the plan changed since this was approved")
+	}
+	if f.Refused != "" {
+		refuse(RuleStill, "%s", f.Refused)
+	}
+	if f.Moot != "" {
+		refuse(RuleStill, "%s", f.Moot)
+	}
+	if f.Undecided != "" {
+		hold(RuleStill, againFacts, "%s", f.Undecided)
 	}
 	if r.Plan.Mode == playbook.Observe {
 		refuse(RuleObserve, "the playbook is in observe mode: nothing leaves")

@@ -15,7 +15,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // A Lease says who may dispatch for a tenant. Fence rises with each new owner.
@@ -91,12 +93,18 @@ type Radius struct {
 
 // Tx is one transaction as dispatch sees it.
 type Tx interface {
+	// AheadOfActions says which actions the change is about to ask for, with their
+	// runs and identities, so that they are read together. It changes nothing of what
+	// the other methods return.
+	AheadOfActions(t identity.Tenant, actions []action.Action) error
 	Run(t identity.Tenant, id run.ID) (run.Run, error)
 	Action(t identity.Tenant, id action.ID) (action.Action, error)
 	PutAction(a action.Action) (action.Action, error)
 	Identity(t identity.Tenant, id identity.ID) (identity.Identity, error)
 	PutIdentity(i identity.Identity) (identity.Identity, error)
 	Directory(t identity.Tenant) (connector.DirectoryFacts, error)
+	SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error)
+	Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error)
 	// Stop returns the stop in force for the tenant: its own or the global one.
 	Stop(t identity.Tenant) (Stop, error)
 	PutStop(t identity.Tenant, s Stop) error

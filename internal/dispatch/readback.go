@@ -65,7 +65,7 @@ func (s *session) readBack(ctx context.Context, st *set) (changed []action.Actio
 	}
 	s.readAnswered(st.spec, worst)
 	settled := map[action.ID]bool{}
-	err := s.writes.do(ctx, func(tx *view) error {
+	err := s.writes.do(ctx, st.actions, func(tx *view) error {
 		changed = changed[:0]
 		clear(settled)
 		if err := s.mine(tx); err != nil {

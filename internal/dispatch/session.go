@@ -245,7 +245,7 @@ func (s *session) recheck(ctx context.Context, blockers []action.Action, now tim
 	}
 	s.checked = now
 	var rows []action.Action
-	err := s.writes.do(ctx, func(tx *view) error {
+	err := s.writes.do(ctx, nil, func(tx *view) error {
 		rows = rows[:0]
 		for _, b := range blockers {
 			a, err := tx.Action(s.tenant, b.ID)
@@ -459,7 +459,7 @@ func (s *session) standStill(ctx context.Context, now time.Time) (bool, error) {
 	}
 	var stop Stop
 	var held []action.Action
-	err = s.writes.do(ctx, func(tx *view) error {
+	err = s.writes.do(ctx, ready, func(tx *view) error {
 		held = held[:0]
 		st, err := tx.Stop(s.tenant)
 		if stop = st; err != nil || !stop.On {

@@ -123,8 +123,12 @@ func (s *session) unread(tx Tx, a action.Action, why error, now time.Time) (acti
 
 // outcomes writes what the directory said of a set.
 func (s *session) outcomes(ctx context.Context, spec action.Spec, out []*candidate, outcomes []action.Outcome) (changed []action.Action, err error) {
+	sent := make([]action.Action, len(out))
+	for n, c := range out {
+		sent[n] = c.sent
+	}
 	commit := func() error {
-		return s.writes.do(ctx, func(tx *view) error {
+		return s.writes.do(ctx, sent, func(tx *view) error {
 			changed = changed[:0]
 			for n, c := range out {
 				a, err := s.outcome(tx, spec, c.sent, outcomes[n])

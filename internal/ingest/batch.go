@@ -52,6 +52,9 @@ func (b *batch) touch(id identity.ID) *touch {
 }
 
 func (b *batch) take(stream connector.Name, page connector.Page, facts []connector.AccountFacts, open []identity.Ref) error {
+	if err := b.ahead(page, facts); err != nil {
+		return err
+	}
 	for _, r := range page.Rejects {
 		b.res.Read++
 		if err := b.reject(stream, r); err != nil {
@@ -73,6 +76,9 @@ func (b *batch) take(stream connector.Name, page connector.Page, facts []connect
 			return fmt.Errorf("store signal %s: %w", s.ExternalID, err)
 		}
 	}
+	if err := b.aheadOfRisks(page.Accounts); err != nil {
+		return err
+	}
 	for _, r := range page.Accounts {
 		if err := b.risk(stream, r); err != nil {
 			return fmt.Errorf("store the risk of account %s: %w", r.Subject.Name(), err)
@@ -81,12 +87,52 @@ func (b *batch) take(stream connector.Name, page connector.Page, facts []connect
 	if err := b.records(stream, page.Records); err != nil {
 		return err
 	}
+	if err := b.tx.AheadOf(b.tenant, b.order); err != nil {
+		return err
+	}
 	for _, id := range b.order {
 		if err := b.follow(id, b.touched[id]); err != nil {
 			return fmt.Errorf("identity %s: %w", id, err)
 		}
 	}
 	return nil
+}
+
+// ahead has what the page is about read together.
+func (b *batch) ahead(page connector.Page, facts []connector.AccountFacts) error {
+	var subjects []identity.Ref
+	var signals []signal.Key
+	for _, f := range slices.Concat(page.Facts, facts) {
+		subjects = append(subjects, f.Ref)
+	}
+	for _, s := range page.Signals {
+		subjects, signals = append(subjects, s.Subject), append(signals, s.Key())
+	}
+	for _, r := range page.Accounts {
+		subjects = append(subjects, r.Subject)
+	}
+	if len(subjects) == 0 {
+		return nil
+	}
+	return b.tx.Ahead(b.tenant, subjects, signals)
+}
+
+// aheadOfRisks has what is known of the accounts' identities read together.
+func (b *batch) aheadOfRisks(list []signal.AccountRisk) error {
+	var ids []identity.ID
+	for _, r := range list {
+		owners, err := b.tx.IdentitiesByKeys(b.tenant, r.Subject.Keys())
+		if err != nil {
+			return err
+		}
+		for _, i := range owners {
+			ids = append(ids, i.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return b.tx.AheadOf(b.tenant, ids)
 }
 
 func (b *batch) reject(stream connector.Name, r connector.Reject) error {

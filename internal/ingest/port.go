@@ -45,6 +45,13 @@ type Store interface {
 type Tx interface {
 	run.Tx
 
+	// Ahead says which subjects and signals the change is about to ask for, so that
+	// they are read together. It changes nothing of what the other methods return.
+	Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal.Key) error
+	// AheadOf says the same of identities with all that an assessment and a plan rest
+	// on.
+	AheadOf(t identity.Tenant, ids []identity.ID) error
+
 	// PutSignal stores s as a signal of the identity. The current version is the
 	// newest by Signal.Newer; all versions are kept. What says the same in another
 	// envelope is PutDuplicate: nothing follows from it.

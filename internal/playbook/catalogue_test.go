@@ -46,6 +46,7 @@ func specs() []action.Spec {
 	revoke.Irreversible, revoke.Remedies = "a session that is gone must be opened again", []signal.Cause{signal.CauseSession}
 	disable := user("entra.user.disable", action.EffectRestrict)
 	disable.Undo, disable.DirectoryRole = "entra.user.enable", "Privileged Authentication Administrator"
+	disable.Params = action.Params{{Name: "synced", Type: "boolean", Text: "also where Active Directory masters it"}}
 	enable := user("entra.user.enable", action.EffectRelease)
 	enable.Undo = "entra.user.disable"
 	reset := user("entra.user.reset_password", action.EffectCredential)
@@ -58,7 +59,22 @@ func specs() []action.Spec {
 		{Name: "to", Type: "string", Required: true, Text: "the operator who gets the link"},
 		{Name: "hours", Type: "integer", Default: 4, Text: "how long the link lives"},
 	}
-	return append([]action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}, workloadSpecs(user)...)
+	return append([]action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}, append(workloadSpecs(user), onPremisesSpecs(user)...)...)
+}
+
+func onPremisesSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec {
+	disable := like("ad.account.disable", action.EffectRestrict)
+	disable.Undo = "ad.account.enable"
+	enable := like("ad.account.enable", action.EffectRelease)
+	enable.Undo = "ad.account.disable"
+	reset := like("ad.account.reset_password", action.EffectCredential)
+	reset.Irreversible, reset.Remedies = "the old password is gone", []signal.Cause{signal.CausePassword}
+	reset.Params = action.Params{{Name: "twice", Type: "boolean", Default: false, Text: "so that the old one ends at once"}}
+	out := []action.Spec{disable, enable, reset}
+	for n := range out {
+		out[n].Provider, out[n].Permissions = identity.ActiveDirectory, []string{"a right in the domain"}
+	}
+	return out
 }
 
 func workloadSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec {
@@ -81,13 +97,13 @@ func workloadSpecs(like func(action.Name, action.Effect) action.Spec) []action.S
 }
 
 func routes() []action.Route {
-	to := func(n action.Name) map[identity.Provider]action.Name {
-		return map[identity.Provider]action.Name{identity.EntraID: n}
+	to := func(n, onPremises action.Name) map[identity.Provider]action.Name {
+		return map[identity.Provider]action.Name{identity.EntraID: n, identity.ActiveDirectory: onPremises}
 	}
 	return []action.Route{
-		{Name: "identity.disable", Title: "Disable the account", To: to("entra.user.disable")},
-		{Name: "identity.enable", Title: "Enable the account", To: to("entra.user.enable")},
-		{Name: "identity.reset_password", Title: "Reset the password", To: to("entra.user.reset_password")},
+		{Name: "identity.disable", Title: "Disable the account", To: to("entra.user.disable", "ad.account.disable")},
+		{Name: "identity.enable", Title: "Enable the account", To: to("entra.user.enable", "ad.account.enable")},
+		{Name: "identity.reset_password", Title: "Reset the password", To: to("entra.user.reset_password", "ad.account.reset_password")},
 	}
 }
 

@@ -153,10 +153,10 @@ steps:
 		`t.yaml:10:7: trigger.on: no "signal.recieved"; did you mean "signal.received"?; it is one of signal.received, risk.changed, case.opened, manual`,
 		`t.yaml:11:15: trigger.when: no field "tpye"; did you mean "type"?`,
 		`t.yaml:14:13: guards.refuse.when: the expression gives int, and bool is needed`,
-		`t.yaml:18:11: step one: no action "entra.user.disabel"; did you mean "entra.user.disable"?; the catalogue has entra.user.confirm_compromised, entra.user.disable, entra.user.dismiss_risk, entra.user.enable, entra.user.hand_over_password, entra.user.reset_password, entra.user.revoke_sessions, identity.disable, identity.enable, identity.reset_password`,
+		`t.yaml:18:11: step one: no action "entra.user.disabel"; did you mean "entra.user.disable"?; the catalogue has ad.account.disable, ad.account.enable, ad.account.reset_password, entra.user.confirm_compromised, entra.user.disable, entra.user.dismiss_risk, entra.user.enable, entra.user.hand_over_password, entra.user.reset_password, entra.user.revoke_sessions, entra.workload.confirm_compromised, entra.workload.disable, entra.workload.dismiss_risk, entra.workload.enable, entra.workload.remove_credential, entra.workload.restore_consent, entra.workload.revoke_consent, identity.disable, identity.enable, identity.reset_password`,
 		`t.yaml:19:9: step one: the id is taken by the step at line 17`,
 		`t.yaml:20:11: step one: entra.user.disable is at version 1, not 2; read what changed before you raise it`,
-		`t.yaml:21:11: step one: with: entra.user.disable takes no inputs`,
+		`t.yaml:21:13: step one: with: no key "fast"; it knows synced`,
 		`t.yaml:24:11: step three: with: the input "to" is missing: the operator who gets the link`,
 		`t.yaml:24:20: step three: with: hours: needs the type integer`,
 		`t.yaml:24:26: step three: with: no key "too"; did you mean "to"?; it knows to, hours`,
@@ -288,7 +288,7 @@ func TestWithOfARouteKnowsEveryAction(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"force_change": false}, p.Steps[0].With); diff != "" {
 		t.Error(diff)
 	}
-	if p.Steps[0].specs[0].Name != action.Name("entra.user.reset_password") {
-		t.Errorf("route leads to %s", p.Steps[0].specs[0].Name)
+	if s := p.Steps[0].specs; len(s) != 2 || s[0].Name != action.Name("ad.account.reset_password") || s[1].Name != action.Name("entra.user.reset_password") {
+		t.Errorf("route leads to %+v", s)
 	}
 }

@@ -304,7 +304,9 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 
 // forPeople reports whether the action's name says that it is done to a user
 // account.
-func forPeople(n action.Name) bool { return strings.Contains(string(n), ".user.") }
+func forPeople(n action.Name) bool {
+	return strings.Contains(string(n), ".user.") || strings.Contains(string(n), ".account.")
+}
 
 // forWorkloads reports whether it says that it is done to a workload.
 func forWorkloads(n action.Name) bool { return strings.Contains(string(n), ".workload.") }

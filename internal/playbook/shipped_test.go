@@ -10,7 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
 	"github.com/seed-f47efad2/cordon/internal/action/entraid"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/playbooks"
 )
 
@@ -27,7 +29,7 @@ func TestShippedPlaybooks(t *testing.T) {
 	for _, p := range lib.Playbooks() {
 		ids = append(ids, p.Ref.ID)
 	}
-	want := []string{"contain-now", "dcsync", "high-user-risk", "leaked-credentials", "password-spray", "token-theft"}
+	want := []string{"contain-hybrid", "contain-now", "dcsync", "high-user-risk", "leaked-credentials", "password-spray", "token-theft"}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Errorf("shipped playbooks (-want +got):\n%s", diff)
 	}
@@ -69,15 +71,16 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 		t.Fatal(problems)
 	}
 	fixture := "-- acts.given --\nidentity: {}\nsignals: [{type: leakedCredentials}]\n" +
-		"-- acts.want --\nmatch: yes\nplan: act\nreset entra.user.reset_password\nrevoke entra.user.disable\n" +
+		"-- acts.want --\nmatch: yes\nplan: act\n" +
 		"confirm entra.user.confirm_compromised skipped: not called for: identity.cloud && (identity.synced || identity.guest) is false\n" +
+		"reset entra.user.reset_password\nrevoke entra.user.disable\n" +
 		"-- bad.given --\nidentity: {cluod: true}\n-- bad.want --\n-- lone.want --\n"
 	var got []string
 	for _, p := range lib.Test("leaked-credentials.txtar", []byte(fixture)) {
 		got = append(got, p.Error())
 	}
 	want := []string{
-		`leaked-credentials.txtar:8: case acts: wanted "revoke entra.user.disable", got "revoke entra.user.revoke_sessions"`,
+		`leaked-credentials.txtar:9: case acts: wanted "revoke entra.user.disable", got "revoke entra.user.revoke_sessions"`,
 		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered`,
 		`leaked-credentials.txtar:13: there is no .given for lone.want`,
 	}
@@ -90,7 +93,13 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 // hand-made ones.
 func TestShippedPlaybooksWithTheRealCatalogue(t *testing.T) {
 	t.Parallel()
-	cat, err := action.NewCatalogue(entraid.Types(nil), entraid.Routes())
+	routes := entraid.Routes()
+	for _, r := range routes {
+		if to := activedirectory.Routes()[r.Name]; to != "" {
+			r.To[identity.ActiveDirectory] = to
+		}
+	}
+	cat, err := action.NewCatalogue(append(entraid.Types(nil), activedirectory.Types(nil, nil)...), routes)
 	if err != nil {
 		t.Fatal(err)
 	}

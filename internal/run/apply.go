@@ -520,7 +520,7 @@ func (r *Run) finish(now time.Time) []Effect {
 	state, reason := r.outcome()
 	if state == Contained && r.Plan.ContainedWhen != "" && r.Narrowed == "" {
 		r.State, r.Narrowed = Acting, narrowAsked
-		return []Effect{Decide{}}
+		return []Effect{Decide{At: now}}
 	}
 	if r.Narrowed == narrowAsked && state == Contained {
 		return nil // the answer is on its way

@@ -50,15 +50,15 @@ func (d *Driver) decide(tx Tx, r Run, e Decide) ([]Event, error) {
 	if n, ok := r.step(e.Step); ok {
 		s := r.Plan.Steps[n]
 		in.Each, text = s.Each, s.If
-		if s.Kind == playbook.KindWait && r.Steps[n].State == StepActing {
+		if e.Until {
 			text = s.Until
 		}
 	}
 	holds, err := d.asker.Holds(text, in)
 	if err != nil {
-		return []Event{Decided{Step: e.Step, Unknown: err.Error()}}, nil
+		return []Event{Decided{Decide: e, Unknown: err.Error()}}, nil
 	}
-	return []Event{Decided{Step: e.Step, Holds: holds}}, nil
+	return []Event{Decided{Decide: e, Holds: holds}}, nil
 }
 
 // Still reports whether what a plan rests on holds for one of its actions, with

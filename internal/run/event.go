@@ -53,9 +53,10 @@ type Postponed struct {
 // Stirred says that something the run may wait for has changed.
 type Stirred struct{}
 
-// Decided answers Decide. Unknown says why it could not be decided.
+// Decided answers Decide, which it repeats. Unknown says why it could not be
+// decided.
 type Decided struct {
-	Step    string
+	Decide
 	Holds   bool
 	Unknown string
 }
@@ -90,7 +91,11 @@ type StartAction struct{ Step string }
 // Decide asks whether the condition of a step holds: the one it waits for, or the
 // one that had to wait for its turn; with no step, the plan's ContainedWhen. Its
 // Decided follows.
-type Decide struct{ Step string }
+type Decide struct {
+	Step  string
+	Until bool      // the condition it waits for
+	At    time.Time // when it was asked
+}
 
 // WithdrawAction cancels an action that has not left.
 type WithdrawAction struct {

@@ -26,13 +26,13 @@ const (
 
 // start asks for what has its turn: the next step when all before it are far
 // enough, and with it the others of its group.
-func (r *Run) start(now time.Time) []Effect {
+func (r *Run) start(now time.Time) (effects []Effect) {
 	proven, before, blocked, group := true, true, false, ""
 	for n := range r.Steps {
 		s, p := &r.Steps[n], r.Plan.Steps[n]
 		if p.Group == "" || p.Group != group {
 			if blocked {
-				return nil
+				return effects
 			}
 			group, before = p.Group, proven
 		}
@@ -46,38 +46,34 @@ func (r *Run) start(now time.Time) []Effect {
 				blocked = true
 				continue
 			}
-			if effects, started := r.turn(n, now); started {
-				return effects
-			}
+			effects = append(effects, r.turn(n, now)...)
 			blocked = true
 		}
 	}
-	return nil
+	return effects
 }
 
-// turn begins step n, whose turn has come, and reports false when it must still
-// wait for an answer. At most one step begins at a time: its action may be there
-// already, which changes what comes next.
-func (r *Run) turn(n int, now time.Time) ([]Effect, bool) {
+// turn begins step n, whose turn has come, unless it must still wait for an answer.
+func (r *Run) turn(n int, now time.Time) []Effect {
 	s, p := &r.Steps[n], r.Plan.Steps[n]
 	switch {
 	case p.Later && !s.Called && s.Asked, p.Approval != nil && s.Consent == "" && s.Called:
-		return nil, false
+		return nil
 	case p.Later && !s.Called:
-		s.Asked = true
-		return []Effect{Decide{s.ID}}, true
+		s.Asked, s.CheckedAt = true, now
+		return []Effect{Decide{Step: s.ID, At: now}}
 	case p.Kind == playbook.KindEnd:
 		r.endAt(n)
-		return nil, true
+		return nil
 	case p.Kind == playbook.KindWait:
 		s.State, s.StartedAt, s.CheckedAt = StepActing, now, now
-		return []Effect{Decide{s.ID}}, true
+		return []Effect{Decide{s.ID, true, now}}
 	}
 	s.State = StepActing
 	if s.StartedAt.IsZero() {
 		s.StartedAt = now
 	}
-	return []Effect{StartAction{s.ID}}, true
+	return []Effect{StartAction{s.ID}}
 }
 
 // endAt lets nothing follow step n.
@@ -124,7 +120,9 @@ func (r *Run) decide(e Decided, now time.Time) {
 	}
 	s, p := &r.Steps[n], r.Plan.Steps[n]
 	switch {
-	case s.State == StepPending && s.Asked && !s.Called:
+	case !e.At.Equal(s.CheckedAt):
+		// An answer of before.
+	case !e.Until && s.State == StepPending && s.Asked && !s.Called:
 		switch {
 		case e.Unknown != "":
 			s.State, s.Reason = StepHeld, "its condition could not be decided: "+e.Unknown
@@ -133,7 +131,7 @@ func (r *Run) decide(e Decided, now time.Time) {
 		default:
 			s.State, s.Reason = StepSkipped, fmt.Sprintf("not called for: %s is false", p.If)
 		}
-	case p.Kind == playbook.KindWait && s.State == StepActing:
+	case e.Until && p.Kind == playbook.KindWait && s.State == StepActing:
 		late := !now.Before(s.StartedAt.Add(p.Within))
 		text := fmt.Sprintf("%s did not come true within %s", p.Until, p.Within)
 		switch {
@@ -165,7 +163,7 @@ func (r *Run) check(now time.Time, stirred bool) []Effect {
 		}
 		if stirred || !now.Before(nextCheck(*s, p)) {
 			s.CheckedAt = now
-			effects = append(effects, Decide{s.ID})
+			effects = append(effects, Decide{s.ID, true, now})
 		}
 	}
 	return effects

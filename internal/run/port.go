@@ -48,7 +48,8 @@ type Reader interface {
 // Tx is one transaction as runs see it. Gets return fault.NotFound. Puts with an
 // empty ID or zero Version insert and give the ID; other puts compare the
 // Version and return fault.Conflict when another writer got in first. Each
-// returns the value as stored, Version raised.
+// returns the value as stored, Version raised. Rows may be kept back and written
+// together: that the database refuses one is told at the latest by Update.
 type Tx interface {
 	Run(t identity.Tenant, id ID) (Run, error)
 	PutRun(r Run) (Run, error)

@@ -52,9 +52,9 @@ func (w *world) move(s action.State) (action.State, bool) {
 
 // stepMoves is what a step may do; everything else is a mistake.
 var stepMoves = map[run.StepState][]run.StepState{
-	run.StepPending:   {run.StepActing, run.StepCancelled},
+	run.StepPending:   {run.StepWaiting, run.StepActing, run.StepCancelled, run.StepSkipped, run.StepHeld, run.StepPassed},
 	run.StepWaiting:   {run.StepPending, run.StepActing, run.StepSkipped, run.StepCancelled},
-	run.StepActing:    {run.StepAccepted, run.StepVerified, run.StepHeld, run.StepFailed, run.StepRefused, run.StepCancelled, run.StepReverted},
+	run.StepActing:    {run.StepAccepted, run.StepVerified, run.StepHeld, run.StepFailed, run.StepRefused, run.StepCancelled, run.StepReverted, run.StepSkipped, run.StepPassed},
 	run.StepAccepted:  {run.StepVerified, run.StepHeld, run.StepFailed, run.StepCancelled, run.StepReverted},
 	run.StepVerified:  {run.StepReverted},
 	run.StepSkipped:   {},
@@ -63,6 +63,7 @@ var stepMoves = map[run.StepState][]run.StepState{
 	run.StepRefused:   {},
 	run.StepCancelled: {},
 	run.StepReverted:  {},
+	run.StepPassed:    {},
 }
 
 // A world is what surrounds one run: it performs effects honestly, moves actions
@@ -138,9 +139,39 @@ func (w *world) plan() playbook.Plan {
 		case 1:
 			s.Held = "Active Directory not connected"
 		}
+		w.further(&s, n)
 		p.Steps = append(p.Steps, s)
 	}
+	p.UndoOnFailure = w.choose(3) == 0
+	if w.choose(3) == 0 {
+		p.ContainedWhen = "steps.s0.verified"
+	}
+	if w.choose(4) == 0 {
+		p.Rate = &playbook.Rate{Key: "tenant", Limit: 1, Per: time.Hour}
+	}
 	return p
+}
+
+// further makes some steps waits, ends, members of a group, or timed.
+func (w *world) further(s *playbook.Step, n int) {
+	s.If, s.Later = "steps.s0.verified", n > 0 && w.choose(4) == 0
+	if w.choose(2) == 0 {
+		s.Undo = "entra.user.enable"
+	}
+	switch w.choose(10) {
+	case 0:
+		s.Kind, s.Until, s.Within, s.Contains, s.Approval, s.Action = playbook.KindWait, "identity.enabled", time.Duration(1+w.choose(600))*time.Second, false, nil, ""
+		s.OnTimeout = []playbook.OnTimeout{playbook.TimeoutContinue, playbook.TimeoutFail, playbook.TimeoutPerson}[w.choose(3)]
+	case 1:
+		s.Kind, s.Contains, s.Approval, s.Action = playbook.KindEnd, false, nil, ""
+		s.End = []playbook.End{playbook.EndExpected, playbook.EndContained, playbook.EndPerson}[w.choose(3)]
+	case 2, 3, 4:
+		s.Group = "together"
+	case 5:
+		s.Timeout = time.Duration(1+w.choose(120)) * time.Second
+	case 6:
+		s.TTL = time.Hour
+	}
 }
 
 // apply tells the run e, checks every law, and performs what follows.
@@ -192,7 +223,7 @@ func (w *world) check(old, next run.Run, e run.Event, effects []run.Effect) {
 	if next.State == run.Contained && !old.State.Final() {
 		contains := 0
 		for n, s := range next.Steps {
-			if !next.Plan.Steps[n].Contains || s.State == run.StepSkipped && next.Plan.Steps[n].Skip != "" {
+			if !next.Plan.Steps[n].Contains || s.State == run.StepSkipped && s.Consent != approval.Expired {
 				continue
 			}
 			if contains++; s.State != run.StepVerified {
@@ -202,10 +233,33 @@ func (w *world) check(old, next run.Run, e run.Event, effects []run.Effect) {
 		if contains == 0 {
 			w.t.Fatalf("contained, and no step contains")
 		}
+		if next.Plan.ContainedWhen != "" && next.Narrowed != "holds" {
+			w.t.Fatalf("contained, and what the playbook asks for says %q", next.Narrowed)
+		}
 	}
+	w.checkEnd(old, next)
 	for _, f := range effects {
 		if s, ok := f.(run.StartAction); ok {
 			w.checkStart(next, s.Step)
+		}
+	}
+}
+
+// checkEnd: a run that failed asked to take back what its playbook says, and what
+// is in a plan's rate is counted.
+func (w *world) checkEnd(old, next run.Run) {
+	w.t.Helper()
+	if next.Plan == nil || !next.State.Final() || old.State.Final() {
+		return
+	}
+	acts := next.State != run.Observed && next.Plan.Refused == "" && next.Plan.Held == ""
+	if counted := next.RateKey != ""; counted != (acts && next.Plan.Rate != nil) {
+		w.t.Fatalf("a run that ended %s is counted: %v", next.State, counted)
+	}
+	for n, s := range next.Steps {
+		failed := next.Plan.UndoOnFailure && (next.State == run.Failed || next.State == run.Refused)
+		if failed && s.State == run.StepVerified && next.Plan.Steps[n].Undo != "" && !s.Adopted && !s.UndoAsked {
+			w.t.Fatalf("the run ended %s and step %s stands", next.State, s.ID)
 		}
 	}
 }
@@ -219,7 +273,16 @@ func (w *world) checkStart(r run.Run, id string) {
 	if r.Ends != "" {
 		w.t.Fatalf("step %s starts in a run that ends %s", id, r.Ends)
 	}
+	if p := r.Plan.Steps[n]; p.Kind != playbook.KindAct || p.Later && !r.Steps[n].Called {
+		w.t.Fatalf("step %s (%q) starts, and that it is called for is %v", id, p.Kind, r.Steps[n].Called)
+	}
 	for m, s := range r.Steps[:n] {
+		if w.together(r.Plan.Steps[m : n+1]) {
+			continue
+		}
+		if r.Plan.Steps[m].Kind == playbook.KindEnd && s.State == run.StepPassed {
+			w.t.Fatalf("step %s starts after step %s ended the run", id, s.ID)
+		}
 		if s.State.Final() {
 			if bad := s.State == run.StepFailed || s.State == run.StepRefused; bad && r.Plan.Steps[m].OnError == playbook.ErrorFail {
 				w.t.Fatalf("step %s starts after %s %s", id, s.ID, s.State)
@@ -230,6 +293,12 @@ func (w *world) checkStart(r run.Run, id string) {
 			w.t.Fatalf("step %s (after %s) starts and %s is %s", id, r.Plan.Steps[n].After, s.ID, s.State)
 		}
 	}
+}
+
+// together reports whether the steps are one run of one group: they do not wait
+// for each other.
+func (w *world) together(steps []playbook.Step) bool {
+	return steps[0].Group != "" && !slices.ContainsFunc(steps, func(s playbook.Step) bool { return s.Group != steps[0].Group })
 }
 
 func (w *world) perform(e run.Effect) {
@@ -254,6 +323,12 @@ func (w *world) perform(e run.Effect) {
 		w.adopted[e.Step] = w.choose(5) == 0
 		w.actions[e.Step] = a
 		w.pending = append(w.pending, run.ActionSeen{Step: e.Step, Action: a, Adopted: w.adopted[e.Step]})
+	case run.Decide:
+		d := run.Decided{Decide: e, Holds: w.choose(2) == 0}
+		if !d.Holds && w.choose(4) == 0 {
+			d.Unknown = "a fact is not known"
+		}
+		w.pending = append(w.pending, d)
 	case run.WithdrawAction:
 		if w.adopted[e.Step] {
 			w.t.Fatalf("step %s withdraws the action of another run", e.Step)
@@ -285,6 +360,7 @@ func (w *world) moveAction(step string, to action.State) {
 	if err != nil {
 		w.t.Fatalf("the walk itself: %v", err)
 	}
+	a.Moot = to == action.RefusedState && w.choose(2) == 0
 	a.Person = (to == action.Unconfirmed || to == action.Held) && w.choose(4) == 0
 	a.Version++
 	if w.adopted[step] && (to == action.Cancelled || to == action.Expired || to == action.RefusedState) {
@@ -323,7 +399,7 @@ func (w *world) tell() {
 			return // another plan is a conflict, tested elsewhere
 		}
 		w.told = append(w.told, p)
-	case run.ActionSeen, run.ApprovalSeen:
+	case run.ActionSeen, run.ApprovalSeen, run.Decided:
 		w.told = append(w.told, e)
 	}
 	w.apply(e)
@@ -351,6 +427,12 @@ func (w *world) step() {
 		}
 	case 5:
 		w.now = w.now.Add(time.Duration(w.choose(90)) * time.Second)
+		if w.choose(8) == 0 {
+			w.apply(run.Stirred{})
+		}
+		if w.r.State == run.Settling && w.r.Plan == nil && w.choose(8) == 0 {
+			w.apply(run.Postponed{Reason: "the rate is used up", Until: w.now.Add(time.Minute)})
+		}
 		if w.choose(40) == 0 {
 			w.apply(run.Withdrawn{By: "operator:o", Reason: "safe"})
 		}
@@ -378,6 +460,7 @@ func (w *world) finish() {
 		for len(w.pending) > 0 {
 			w.tell()
 		}
+		w.now = w.now.Add(2 * time.Minute)
 		w.apply(run.Woke{})
 		if w.r.State.Final() && len(w.pending) == 0 {
 			return

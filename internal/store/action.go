@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
-	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/run"
 )
@@ -15,7 +14,7 @@ const selectAction = `SELECT doc FROM actions WHERE tenant = ? AND id = ?`
 
 // Action returns fault.NotFound when there is none.
 func (tx *Tx) Action(t identity.Tenant, id action.ID) (action.Action, error) {
-	return txDoc[action.Action](tx, "action", selectAction, string(t), string(id))
+	return docByID[action.Action](tx, "actions", "action", selectAction, t, string(id))
 }
 
 // ActionsOfRun returns the run's actions, oldest first.
@@ -28,14 +27,52 @@ func (tx *Tx) ActionsOfRun(t identity.Tenant, id run.ID) ([]action.Action, error
 // failed, refused, expired, cancelled nor reverted and was requested not before
 // since, or is not final yet, whenever it was requested.
 func (tx *Tx) ActiveEffect(t identity.Tenant, effect string, since time.Time) (action.Action, bool, error) {
-	a, ok, err := docOf[action.Action](tx.ctx, tx.c, `SELECT doc FROM actions WHERE tenant = ? AND effect = ?
+	var newest action.Action
+	better := func(a action.Action) {
+		if cmp.Or(cmp.Compare(micros0(newest.RequestedAt), micros0(a.RequestedAt)), cmp.Compare(newest.ID, a.ID)) < 0 {
+			newest = a
+		}
+	}
+	// What waits is not written for this: it is looked through here.
+	for _, k := range tx.waiting {
+		if k.key.table != "actions" || k.key.tenant != t {
+			continue
+		}
+		a, err := decode[action.Action]([]byte(k.doc))
+		if err != nil {
+			return a, false, fmt.Errorf("active effect: %w", err)
+		}
+		if cmp.Or(a.Effect, string(a.ID)) == effect && stands(a) && (micros0(a.RequestedAt) >= micros0(since) || a.State != action.Verified) {
+			better(a)
+		}
+	}
+	err := eachRow(tx.ctx, tx.raw, func(r rows) error {
+		var doc []byte
+		if err := r.Scan(&doc); err != nil {
+			return err
+		}
+		a, err := decode[action.Action](doc)
+		if k, ok := tx.rows[rowKey{"actions", t, string(a.ID)}]; !ok || !k.waits {
+			better(a)
+		}
+		return err
+	}, `SELECT doc FROM actions WHERE tenant = ? AND effect = ?
 		AND state NOT IN ('failed', 'refused', 'expired', 'cancelled', 'reverted')
 		AND (requested_at >= ? OR state <> 'verified')
-		ORDER BY requested_at DESC, id DESC LIMIT 1`, string(t), effect, micros0(since))
+		ORDER BY requested_at DESC, id DESC LIMIT 10`, string(t), effect, micros0(since))
 	if err != nil {
-		return a, false, fmt.Errorf("active effect: %w", tx.keep(err))
+		return newest, false, fmt.Errorf("active effect: %w", tx.keep(err))
 	}
-	return a, ok, nil
+	return newest, newest.ID != "", nil
+}
+
+// stands reports whether an action's effect may be there or come.
+func stands(a action.Action) bool {
+	switch a.State {
+	case action.Failed, action.RefusedState, action.Expired, action.Cancelled, action.Reverted:
+		return false
+	}
+	return true
 }
 
 // PutAction stores a. A new IntentAt writes the intent that budgets and limits
@@ -49,36 +86,28 @@ func (tx *Tx) PutAction(a action.Action) (action.Action, error) {
 	if a.ID == "" {
 		a.ID, was = action.ID(tx.NewID("act")), 0
 	}
-	before := struct {
-		state          string
-		intent, person int64
-	}{}
+	var before action.Action
 	if was > 0 {
-		ok, err := tx.row([]any{&before.state, &before.intent, &before.person},
-			`SELECT state, coalesce(intent_at, 0), person FROM actions WHERE tenant = ? AND id = ?`, string(a.Tenant), string(a.ID))
-		switch {
-		case err != nil:
-			return a, fmt.Errorf("action %s: %w", a.ID, err)
-		case !ok:
-			return a, fault.Errorf(fault.NotFound, "no action %s", a.ID)
+		var err error
+		if before, err = tx.Action(a.Tenant, a.ID); err != nil {
+			return a, err
 		}
+	}
+	if err := tx.separate("actions", a.Tenant, string(a.ID)); err != nil {
+		return a, err
 	}
 	a.Version = was + 1
 	w, err := actionRow(a)
 	if err != nil {
 		return a, err
 	}
-	if err := tx.putVersioned(w, a.Tenant, string(a.ID), was); err != nil {
+	if _, err := tx.putVersioned(w, a.Tenant, string(a.ID), was, w.doc(), selectAction); err != nil {
 		return a, err
 	}
-	if at := micros0(a.IntentAt); at != 0 && at != before.intent {
-		if _, err := tx.exec(`INSERT INTO intents (tenant, action, at, name, identity, account, playbook, undo, campaign)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, string(a.Tenant), string(a.ID), at, string(a.Name),
-			string(a.Identity), accountKey(a.Account), a.Playbook, flag(a.UndoOf != ""), a.Campaign); err != nil {
-			return a, fmt.Errorf("action %s: intent: %w", a.ID, err)
-		}
+	if at := micros0(a.IntentAt); at != 0 && at != micros0(before.IntentAt) {
+		tx.loose = append(tx.loose, intentRow(a, at))
 	}
-	if string(a.State) != before.state || flag(a.Person) != before.person {
+	if a.State != before.State || a.Person != before.Person {
 		tx.stir(a.Tenant, a.Run)
 		if a.State == action.Approved {
 			tx.touch(Topic{Kind: TopicDispatch, Tenant: a.Tenant})
@@ -94,7 +123,7 @@ func actionRow(a action.Action) (row, error) {
 	if err != nil {
 		return row{}, fmt.Errorf("action %s: %w", a.ID, err)
 	}
-	w := row{table: "actions", what: "action"}
+	w := keyed("actions", "action", a.Tenant, string(a.ID))
 	w.col("run", a.Run)
 	w.col("case_id", orNull(a.Case))
 	w.col("identity", string(a.Identity))
@@ -118,6 +147,20 @@ func actionRow(a action.Action) (row, error) {
 	w.col("version", a.Version)
 	w.col("doc", doc)
 	return w, nil
+}
+
+func intentRow(a action.Action, at int64) row {
+	r := row{table: "intents", what: "intent", keys: 3, taken: leave}
+	r.col("tenant", string(a.Tenant))
+	r.col("action", string(a.ID))
+	r.col("at", at)
+	r.col("name", string(a.Name))
+	r.col("identity", string(a.Identity))
+	r.col("account", accountKey(a.Account))
+	r.col("playbook", a.Playbook)
+	r.col("undo", flag(a.UndoOf != ""))
+	r.col("campaign", a.Campaign)
+	return r
 }
 
 // accountKey is the account as limits count it: its own directory's key, else

@@ -80,13 +80,13 @@ func (tx *Tx) PutCampaign(c campaign.Campaign) (campaign.Campaign, error) {
 	if c.State.Goes() {
 		released = int64(c.Released)
 	}
-	w := row{table: "campaigns", what: "campaign"}
+	w := keyed("campaigns", "campaign", c.Tenant, string(c.ID))
 	w.col("final", flag(c.Over()))
 	w.col("released", released)
 	w.col("asked_at", micros0(c.AskedAt))
 	w.col("version", c.Version)
 	w.col("doc", doc)
-	if err := tx.putVersioned(w, c.Tenant, string(c.ID), was); err != nil {
+	if _, err := tx.putVersioned(w, c.Tenant, string(c.ID), was, doc, selectCampaign); err != nil {
 		return c, err
 	}
 	tx.touch(Topic{Kind: TopicDispatch, Tenant: c.Tenant})
@@ -100,11 +100,13 @@ func (tx *Tx) PutItems(t identity.Tenant, id campaign.ID, items []campaign.Item)
 		if err != nil {
 			return fmt.Errorf("campaign %s: %w", id, err)
 		}
-		if _, err := tx.exec(`INSERT INTO campaign_items (tenant, campaign, place, run, doc) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (tenant, campaign, place) DO UPDATE SET run = excluded.run, doc = excluded.doc`,
-			string(t), string(id), int64(i.Place), orNull(i.Run), doc); err != nil {
-			return fmt.Errorf("campaign %s: item %d: %w", id, i.Place, err)
-		}
+		r := row{table: "campaign_items", what: "item", keys: 3, taken: replace}
+		r.col("tenant", string(t))
+		r.col("campaign", string(id))
+		r.col("place", int64(i.Place))
+		r.col("run", orNull(i.Run))
+		r.col("doc", doc)
+		tx.loose = append(tx.loose, r)
 	}
 	return nil
 }

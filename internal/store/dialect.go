@@ -34,9 +34,29 @@ type dialect interface {
 type conn interface {
 	exec(ctx context.Context, q string, args ...any) (affected int64, err error)
 	query(ctx context.Context, q string, args ...any) (rows, error)
-	// order makes this transaction's commit follow those that called it before:
-	// what is inserted afterwards is numbered in the order of commits.
-	order(ctx context.Context) error
+	// batch runs statements in their order, in one round trip where that costs one.
+	batch(ctx context.Context, list []statement) error
+	// order returns the statements after which this transaction's commit follows
+	// those that ran them before: what is inserted afterwards is numbered in the order
+	// of commits.
+	order() []statement
+}
+
+// A statement is one of a batch.
+type statement struct {
+	q    string
+	args []any
+	scan func(rows) error // called for each row of a query; nil: it changes rows
+	want int64            // how many rows a change must touch; -1: any number
+	lost func() error     // why it may have touched fewer
+}
+
+// check returns why a change that touched n rows did not do what it should.
+func (s statement) check(n int64) error {
+	if s.want < 0 || n == s.want {
+		return nil
+	}
+	return s.lost()
 }
 
 type rows interface {

@@ -138,35 +138,49 @@ func (s dispatchStore) Intents(ctx context.Context, t identity.Tenant, since tim
 
 // Fence returns the fence of the tenant's present lease, 0 when nobody holds it.
 func (tx *Tx) Fence(t identity.Tenant) (int64, error) {
+	if fence, ok := tx.fences[t]; ok {
+		return fence, nil
+	}
 	var fence int64
-	if _, err := tx.row([]any{&fence}, `SELECT fence FROM leases WHERE tenant = ? AND name = ? AND owner <> ''`,
-		string(t), leaseDispatch); err != nil {
-		return 0, fmt.Errorf("fence: %w", err)
+	if _, err := scanRow(tx.ctx, tx.raw, []any{&fence}, selectFence, string(t), leaseDispatch); err != nil {
+		return 0, fmt.Errorf("fence: %w", tx.keep(err))
 	}
 	return fence, nil
 }
 
+const (
+	selectFence = `SELECT fence FROM leases WHERE tenant = ? AND name = ? AND owner <> ''`
+	selectStops = `SELECT doc FROM stops WHERE tenant IN (?, '') ORDER BY tenant DESC`
+)
+
 // Stop returns the stop in force for the tenant: its own or the global one.
 func (tx *Tx) Stop(t identity.Tenant) (dispatch.Stop, error) {
-	s, err := stop(tx.ctx, tx.c, t)
+	if all, ok := tx.stops[t]; ok {
+		return inForce(all), nil
+	}
+	s, err := stop(tx.ctx, tx.raw, t)
 	return s, tx.keep(err)
 }
 
-// stop prefers a stop that is on, and of two of a kind the tenant's own.
 func stop(ctx context.Context, c conn, t identity.Tenant) (dispatch.Stop, error) {
-	all, err := docsOf[dispatch.Stop](ctx, c, `SELECT doc FROM stops WHERE tenant IN (?, '') ORDER BY tenant DESC`, string(t))
+	all, err := docsOf[dispatch.Stop](ctx, c, selectStops, string(t))
 	if err != nil {
 		return dispatch.Stop{}, fmt.Errorf("stop: %w", err)
 	}
+	return inForce(all), nil
+}
+
+// inForce prefers a stop that is on, and of two of a kind the tenant's own.
+func inForce(all []dispatch.Stop) dispatch.Stop {
 	for _, s := range all {
 		if s.On {
-			return s, nil
+			return s
 		}
 	}
 	if len(all) > 0 {
-		return all[0], nil
+		return all[0]
 	}
-	return dispatch.Stop{}, nil
+	return dispatch.Stop{}
 }
 
 // PutStop switches the tenant's stop; an empty tenant is the global one.

@@ -17,16 +17,53 @@ const selectIdentity = `SELECT doc FROM identities WHERE tenant = ? AND id = ?`
 
 // Identity returns fault.NotFound when there is none.
 func (tx *Tx) Identity(t identity.Tenant, id identity.ID) (identity.Identity, error) {
-	return txDoc[identity.Identity](tx, "identity", selectIdentity, string(t), string(id))
+	return docByID[identity.Identity](tx, "identities", "identity", selectIdentity, t, string(id))
 }
 
 // IdentitiesByKeys returns the identities that own any of the keys, oldest first.
 func (tx *Tx) IdentitiesByKeys(t identity.Tenant, keys []identity.Key) ([]identity.Identity, error) {
-	v, err := identitiesByKeys(tx.ctx, tx.c, t, keys)
-	if err != nil {
-		return nil, fmt.Errorf("identities by keys: %w", tx.keep(err))
+	var out []identity.Identity
+	seen := map[identity.ID]bool{}
+	for _, k := range keys { // one to three of them
+		id, err := tx.ownerOf(t, k)
+		if err != nil {
+			return nil, fmt.Errorf("identities by keys: %w", err)
+		}
+		if id == "" || seen[id] {
+			continue
+		}
+		seen[id] = true
+		i, err := tx.Identity(t, id)
+		if err != nil {
+			return nil, fmt.Errorf("identities by keys: %w", err)
+		}
+		out = append(out, i)
 	}
-	return v, nil
+	slices.SortFunc(out, func(a, b identity.Identity) int { return cmp.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+// ownerOf returns whose the key is, empty when it is nobody's, and learns the
+// owner's row on the way. Keys that wait to be written are known here.
+func (tx *Tx) ownerOf(t identity.Tenant, k identity.Key) (identity.ID, error) {
+	k.Value = clean1(k.Value)
+	at := ownedKey{t, k}
+	if id, ok := tx.owners[at]; ok {
+		return id, nil
+	}
+	var id string
+	var doc []byte
+	ok, err := scanRow(tx.ctx, tx.raw, []any{&id, &doc}, `SELECT i.id, i.doc FROM identity_keys k
+		JOIN identities i ON i.tenant = k.tenant AND i.id = k.identity
+		WHERE k.tenant = ? AND k.kind = ? AND k.value = ?`, string(t), string(k.Kind), k.Value)
+	if tx.keep(err) != nil {
+		return "", err
+	}
+	if ok {
+		tx.learn("identities", t, id, string(doc))
+	}
+	tx.owners[at] = identity.ID(id)
+	return identity.ID(id), nil
 }
 
 func identitiesByKeys(ctx context.Context, c conn, t identity.Tenant, keys []identity.Key) ([]identity.Identity, error) {
@@ -57,101 +94,100 @@ func (tx *Tx) PutIdentity(i identity.Identity) (identity.Identity, error) {
 	if i.ID == "" {
 		i.ID = identity.ID(tx.NewID("idn"))
 	}
-	keys := i.Keys()
-	for _, k := range keys {
-		var owner string
-		ok, err := tx.row([]any{&owner}, `SELECT identity FROM identity_keys WHERE tenant = ? AND kind = ? AND value = ?`,
-			string(i.Tenant), string(k.Kind), k.Value)
-		if err != nil {
-			return i, fmt.Errorf("identity %s: %w", i.ID, err)
+	fail := func(err error) (identity.Identity, error) { return i, fmt.Errorf("identity %s: %w", i.ID, err) }
+	k, err := tx.fetch("identities", i.Tenant, string(i.ID), selectIdentity, string(i.Tenant), string(i.ID))
+	if err != nil {
+		return fail(err)
+	}
+	var old identity.Identity
+	if k.doc != "" {
+		if old, err = decode[identity.Identity]([]byte(k.doc)); err != nil {
+			return fail(err)
 		}
-		if ok && owner != string(i.ID) {
-			return i, fault.Errorf(fault.Conflict, "identity %s: %s %s belongs to identity %s", i.ID, k.Kind, k.Value, owner)
+	}
+	keys, had := i.Keys(), old.Keys()
+	for _, key := range keys {
+		if slices.Contains(had, key) {
+			continue
+		}
+		owner, err := tx.ownerOf(i.Tenant, key)
+		if err != nil {
+			return fail(err)
+		}
+		if owner != "" && owner != i.ID {
+			return i, fault.Errorf(fault.Conflict, "identity %s: %s %s belongs to identity %s", i.ID, key.Kind, key.Value, owner)
 		}
 	}
 	doc, err := encode(i)
 	if err != nil {
-		return i, fmt.Errorf("identity %s: %w", i.ID, err)
+		return fail(err)
 	}
 	names := accountNames(i)
-	search := strings.Join(append([]string{strings.ToLower(i.Name)}, names...), "\n")
-	if _, err := tx.exec(`INSERT INTO identities (tenant, id, kind, name_key, search, facts_at, onprem_at, updated_at, doc)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant, id) DO UPDATE SET kind = excluded.kind, name_key = excluded.name_key, search = excluded.search,
-			facts_at = excluded.facts_at, onprem_at = excluded.onprem_at, updated_at = excluded.updated_at, doc = excluded.doc`,
-		string(i.Tenant), string(i.ID), string(i.Kind), strings.ToLower(i.Name), search,
-		micros0(factsAt(i)), micros0(onPremisesOf(i)), micros0(i.UpdatedAt), doc); err != nil {
-		return i, fmt.Errorf("identity %s: %w", i.ID, err)
-	}
-	if err := tx.putKeys(i, keys); err != nil {
+	r := keyed("identities", "identity", i.Tenant, string(i.ID))
+	r.taken = replace
+	r.col("kind", string(i.Kind))
+	r.col("name_key", strings.ToLower(i.Name))
+	r.col("search", strings.Join(append([]string{strings.ToLower(i.Name)}, names...), "\n"))
+	r.col("facts_at", micros0(factsAt(i)))
+	r.col("onprem_at", micros0(onPremisesOf(i)))
+	r.col("updated_at", micros0(i.UpdatedAt))
+	r.col("doc", doc)
+	tx.put(k, r, doc)
+	if err := tx.putKeys(i, keys, had); err != nil {
 		return i, fmt.Errorf("identity %s: keys: %w", i.ID, err)
 	}
-	if err := tx.putNames(i, names); err != nil {
+	if err := tx.putNames(i, names, accountNames(old)); err != nil {
 		return i, fmt.Errorf("identity %s: names: %w", i.ID, err)
 	}
 	tx.touch(Topic{TopicIdentity, i.Tenant, string(i.ID)})
 	return i, nil
 }
 
-// putKeys makes the identity's key rows those given; the caller has checked
-// that nobody else owns them.
-func (tx *Tx) putKeys(i identity.Identity, keys []identity.Key) error {
-	var have []identity.Key
-	err := eachRow(tx.ctx, tx.c, func(r rows) error {
-		var k identity.Key
-		err := r.Scan(&k.Kind, &k.Value)
-		have = append(have, k)
-		return err
-	}, `SELECT kind, value FROM identity_keys WHERE tenant = ? AND identity = ?`, string(i.Tenant), string(i.ID))
-	if tx.keep(err) != nil {
-		return err
-	}
-	for _, k := range have {
+// putKeys makes the identity's key rows, which are those it had, those given; the
+// caller has checked that nobody else owns them.
+func (tx *Tx) putKeys(i identity.Identity, keys, had []identity.Key) error {
+	for _, k := range had {
 		if slices.Contains(keys, k) {
 			continue
 		}
-		if _, err := tx.exec(`DELETE FROM identity_keys WHERE tenant = ? AND kind = ? AND value = ?`,
+		if _, err := tx.run(`DELETE FROM identity_keys WHERE tenant = ? AND kind = ? AND value = ?`,
 			string(i.Tenant), string(k.Kind), k.Value); err != nil {
 			return err
 		}
+		tx.owners[ownedKey{i.Tenant, identity.Key{Kind: k.Kind, Value: clean1(k.Value)}}] = ""
 	}
 	for _, k := range keys {
-		if slices.Contains(have, k) {
+		if slices.Contains(had, k) {
 			continue
 		}
-		if _, err := tx.exec(`INSERT INTO identity_keys (tenant, kind, value, identity) VALUES (?, ?, ?, ?)`,
-			string(i.Tenant), string(k.Kind), k.Value, string(i.ID)); err != nil {
-			return err
-		}
+		r := row{table: "identity_keys", what: "key", keys: 3}
+		r.col("tenant", string(i.Tenant))
+		r.col("kind", string(k.Kind))
+		r.col("value", k.Value)
+		r.col("identity", string(i.ID))
+		tx.loose = append(tx.loose, r)
+		tx.owners[ownedKey{i.Tenant, identity.Key{Kind: k.Kind, Value: clean1(k.Value)}}] = i.ID
 	}
 	return nil
 }
 
-func (tx *Tx) putNames(i identity.Identity, names []string) error {
-	var have []string
-	err := eachRow(tx.ctx, tx.c, func(r rows) error {
-		var n string
-		err := r.Scan(&n)
-		have = append(have, n)
-		return err
-	}, `SELECT name FROM identity_names WHERE tenant = ? AND identity = ?`, string(i.Tenant), string(i.ID))
-	if tx.keep(err) != nil {
-		return err
-	}
-	for _, n := range have {
+// putNames makes the identity's name rows, which are those it had, those given.
+func (tx *Tx) putNames(i identity.Identity, names, had []string) error {
+	for _, n := range had {
 		if !slices.Contains(names, n) {
-			if _, err := tx.exec(`DELETE FROM identity_names WHERE tenant = ? AND identity = ? AND name = ?`,
+			if _, err := tx.run(`DELETE FROM identity_names WHERE tenant = ? AND identity = ? AND name = ?`,
 				string(i.Tenant), string(i.ID), n); err != nil {
 				return err
 			}
 		}
 	}
 	for _, n := range names {
-		if !slices.Contains(have, n) {
-			if _, err := tx.exec(`INSERT INTO identity_names (tenant, identity, name) VALUES (?, ?, ?)
-				ON CONFLICT DO NOTHING`, string(i.Tenant), string(i.ID), n); err != nil {
-				return err
-			}
+		if !slices.Contains(had, n) {
+			r := row{table: "identity_names", what: "name", keys: 3, taken: leave}
+			r.col("tenant", string(i.Tenant))
+			r.col("identity", string(i.ID))
+			r.col("name", n)
+			tx.loose = append(tx.loose, r)
 		}
 	}
 	return nil
@@ -252,11 +288,10 @@ const selectDirectory = `SELECT doc FROM directory_facts WHERE tenant = ?`
 
 // Directory returns the zero value when the tenant's directory was never read.
 func (tx *Tx) Directory(t identity.Tenant) (connector.DirectoryFacts, error) {
-	d, _, err := docOf[connector.DirectoryFacts](tx.ctx, tx.c, selectDirectory, string(t))
-	if err != nil {
-		return d, fmt.Errorf("directory facts: %w", tx.keep(err))
+	if err := tx.send(tx.directoryAhead(t)); err != nil {
+		return connector.DirectoryFacts{}, fmt.Errorf("directory facts: %w", err)
 	}
-	return d, nil
+	return tx.dirs[t], nil
 }
 
 // PutDirectory stores d unless a later reading is stored already.
@@ -265,7 +300,8 @@ func (tx *Tx) PutDirectory(t identity.Tenant, d connector.DirectoryFacts) error 
 	if err != nil {
 		return fmt.Errorf("directory facts: %w", err)
 	}
-	if _, err := tx.exec(`INSERT INTO directory_facts (tenant, as_of, doc) VALUES (?, ?, ?)
+	delete(tx.dirs, t)
+	if _, err := tx.run(`INSERT INTO directory_facts (tenant, as_of, doc) VALUES (?, ?, ?)
 		ON CONFLICT (tenant) DO UPDATE SET as_of = excluded.as_of, doc = excluded.doc
 		WHERE excluded.as_of >= directory_facts.as_of`, string(t), micros0(d.AsOf), doc); err != nil {
 		return fmt.Errorf("directory facts: %w", err)

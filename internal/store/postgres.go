@@ -169,6 +169,7 @@ type postgresConn struct {
 	q interface {
 		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+		SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 	}
 }
 
@@ -193,9 +194,54 @@ const auditLock = 0x636f72646f6e // "cordon"
 
 // order holds an advisory lock until the commit is over: numbers that the
 // transaction takes from a sequence afterwards rise in the order of commits.
-func (c postgresConn) order(ctx context.Context) error {
-	_, err := c.exec(ctx, `SELECT pg_advisory_xact_lock(?)`, int64(auditLock))
-	return err
+func (c postgresConn) order() []statement {
+	return []statement{{q: `SELECT pg_advisory_xact_lock(?)`, args: []any{int64(auditLock)}, want: -1}}
+}
+
+// batch sends all statements before it reads the first answer. After one that
+// failed the server skips the others.
+func (c postgresConn) batch(ctx context.Context, list []statement) (err error) {
+	b := &pgx.Batch{}
+	for _, s := range list {
+		b.Queue(c.d.texts.rebound(s.q), clean(s.args)...)
+	}
+	answers := c.q.SendBatch(ctx, b)
+	defer func() {
+		if e := answers.Close(); err == nil {
+			err = c.d.kind(e)
+		}
+	}()
+	for _, s := range list {
+		if s.scan != nil {
+			if err := c.answer(answers, s.scan); err != nil {
+				return err
+			}
+			continue
+		}
+		tag, err := answers.Exec()
+		if err != nil {
+			return c.d.kind(err)
+		}
+		if err := s.check(tag.RowsAffected()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer reads the rows of the next query of a batch.
+func (c postgresConn) answer(answers pgx.BatchResults, scan func(rows) error) error {
+	r, err := answers.Query()
+	if err != nil {
+		return c.d.kind(err)
+	}
+	defer r.Close()
+	for r.Next() {
+		if err := scan(pgRows{c.d, r}); err != nil {
+			return err
+		}
+	}
+	return c.d.kind(r.Err())
 }
 
 // pgRows are rows whose late errors have their kind.

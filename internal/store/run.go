@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -56,18 +58,47 @@ const selectRun = `SELECT doc FROM runs WHERE tenant = ? AND id = ?`
 
 // Run returns fault.NotFound when there is none.
 func (tx *Tx) Run(t identity.Tenant, id run.ID) (run.Run, error) {
-	return txDoc[run.Run](tx, "run", selectRun, string(t), string(id))
+	return docByID[run.Run](tx, "runs", "run", selectRun, t, string(id))
 }
 
 // RunsOfCase returns the case's runs, oldest first.
 func (tx *Tx) RunsOfCase(t identity.Tenant, c casefile.ID) ([]run.Run, error) {
-	return txDocs[run.Run](tx, "runs of case", `SELECT doc FROM runs WHERE tenant = ? AND case_id = ?
-		ORDER BY started_at, id`, string(t), string(c))
+	list, err := tx.loadList("runs", "runs", t, string(c), `SELECT id, doc FROM runs WHERE tenant = ? AND case_id = ?`)
+	if err != nil {
+		return nil, fmt.Errorf("runs of case %s: %w", c, err)
+	}
+	var out []run.Run
+	for _, k := range list {
+		r, err := decode[run.Run]([]byte(k.doc)) // its steps are changed in place: it is not shared
+		if err != nil {
+			return nil, fmt.Errorf("runs of case %s: %w", c, err)
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, byStart)
+	return out, nil
+}
+
+func byStart(a, b run.Run) int {
+	return cmp.Or(cmp.Compare(micros0(a.StartedAt), micros0(b.StartedAt)), cmp.Compare(a.ID, b.ID))
 }
 
 // RecentRun returns the newest run of the playbook with the key started not
 // before since, and false when there is none.
 func (tx *Tx) RecentRun(t identity.Tenant, playbookID, onceKey string, since time.Time) (run.Run, bool, error) {
+	if tx.fresh[onceKey] {
+		var newest run.Run
+		for _, k := range tx.lists[listKey{"once " + playbookID, t, onceKey}] {
+			r, err := decode[run.Run]([]byte(k.doc))
+			if err != nil {
+				return r, false, err
+			}
+			if micros0(r.StartedAt) >= micros0(since) && byStart(newest, r) < 0 {
+				newest = r
+			}
+		}
+		return newest, newest.ID != "", nil
+	}
 	r, ok, err := docOf[run.Run](tx.ctx, tx.c, `SELECT doc FROM runs WHERE tenant = ? AND playbook = ? AND once_key = ?
 		AND started_at >= ? ORDER BY started_at DESC, id DESC LIMIT 1`, string(t), playbookID, onceKey, micros0(since))
 	if err != nil {
@@ -105,7 +136,7 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 	if r.Plan != nil {
 		hash = r.Plan.Hash
 	}
-	w := row{table: "runs", what: "run"}
+	w := keyed("runs", "run", r.Tenant, string(r.ID))
 	w.col("case_id", orNull(r.Case))
 	w.col("identity", string(r.Identity))
 	w.col("playbook", r.Playbook.ID)
@@ -121,10 +152,13 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 	w.col("stirred", int64(0))
 	w.col("version", r.Version)
 	w.col("doc", doc)
-	if err := tx.putVersioned(w, r.Tenant, string(r.ID), was); err != nil {
+	k, err := tx.putVersioned(w, r.Tenant, string(r.ID), was, doc, selectRun)
+	if err != nil {
 		return r, err
 	}
-	tx.put[runKey{r.Tenant, string(r.ID)}] = true
+	tx.join("runs", r.Tenant, string(r.Case), k)
+	tx.join("once "+r.Playbook.ID, r.Tenant, r.OnceKey, k)
+	tx.moved[runKey{r.Tenant, string(r.ID)}] = true
 	tx.touch(Topic{TopicRun, r.Tenant, string(r.ID)})
 	if !r.DueAt.IsZero() && !r.State.Final() {
 		tx.bell(BellRun, r.Tenant, string(r.ID), r.DueAt)
@@ -144,7 +178,7 @@ const selectApproval = `SELECT doc FROM approvals WHERE tenant = ? AND id = ?`
 
 // Approval returns fault.NotFound when there is none.
 func (tx *Tx) Approval(t identity.Tenant, id approval.ID) (approval.Request, error) {
-	return txDoc[approval.Request](tx, "approval", selectApproval, string(t), string(id))
+	return docByID[approval.Request](tx, "approvals", "approval", selectApproval, t, string(id))
 }
 
 // ApprovalsOfRun returns the run's requests, oldest first.
@@ -167,7 +201,7 @@ func (tx *Tx) PutApproval(r approval.Request) (approval.Request, error) {
 	if err != nil {
 		return r, fmt.Errorf("approval %s: %w", r.ID, err)
 	}
-	w := row{table: "approvals", what: "approval"}
+	w := keyed("approvals", "approval", r.Tenant, string(r.ID))
 	w.col("run", r.Run)
 	w.col("case_id", orNull(r.Case))
 	w.col("identity", string(r.Identity))
@@ -177,7 +211,10 @@ func (tx *Tx) PutApproval(r approval.Request) (approval.Request, error) {
 	w.col("ended_at", micros(r.EndedAt))
 	w.col("version", r.Version)
 	w.col("doc", doc)
-	if err := tx.putVersioned(w, r.Tenant, string(r.ID), was); err != nil {
+	if err := tx.separate("approvals", r.Tenant, string(r.ID)); err != nil {
+		return r, err
+	}
+	if _, err := tx.putVersioned(w, r.Tenant, string(r.ID), was, doc, selectApproval); err != nil {
 		return r, err
 	}
 	tx.stir(r.Tenant, r.Run)

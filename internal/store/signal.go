@@ -2,7 +2,10 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -13,16 +16,181 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
+// signalID is what is unique of a signal in its tenant.
+func signalID(source, external string) string { return source + "\x00" + external }
+
 // SignalsOf returns the current versions of the identity's signals, oldest first.
 func (tx *Tx) SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error) {
-	return txDocs[signal.Signal](tx, "signals", `SELECT doc FROM signals WHERE tenant = ? AND identity = ?
-		ORDER BY at, source, external_id`, string(t), string(id))
+	list, ok := tx.list("signals", t, string(id))
+	if !ok {
+		if err := tx.settle(); err != nil {
+			return nil, fmt.Errorf("signals: %w", err)
+		}
+		list = []*kept{}
+		err := eachRow(tx.ctx, tx.raw, func(r rows) error {
+			k, err := tx.scanSignal(t, r)
+			list = append(list, k)
+			return err
+		}, `SELECT `+signalColumns+` FROM signals WHERE tenant = ? AND identity = ?`, string(t), string(id))
+		if err != nil {
+			return nil, fmt.Errorf("signals: %w", tx.keep(err))
+		}
+		tx.lists[listKey{"signals", t, string(id)}] = list
+	}
+	out, err := all(list, func(a, b signal.Signal) int {
+		return cmp.Or(cmp.Compare(micros0(a.At()), micros0(b.At())), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ExternalID, b.ExternalID))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("signals: %w", err)
+	}
+	return out, nil
+}
+
+const signalColumns = `source, external_id, identity, updated_at, digest, doc`
+
+// scanSignal learns one row of signalColumns.
+func (tx *Tx) scanSignal(t identity.Tenant, r rows) (*kept, error) {
+	var source, external, owner string
+	var at int64
+	var sum, doc []byte
+	if err := r.Scan(&source, &external, &owner, &at, &sum, &doc); err != nil {
+		return nil, err
+	}
+	k := tx.learn("signals", t, signalID(source, external), string(doc))
+	if !k.waits {
+		k.owner, k.at, k.digest = identity.ID(owner), at, bytes.Clone(sum)
+	}
+	return k, nil
 }
 
 // AccountRisksOf returns what the sources say of the identity's accounts.
 func (tx *Tx) AccountRisksOf(t identity.Tenant, id identity.ID) ([]signal.AccountRisk, error) {
-	return txDocs[signal.AccountRisk](tx, "account risks", `SELECT doc FROM account_risks WHERE tenant = ? AND identity = ?
-		ORDER BY account`, string(t), string(id))
+	list, ok := tx.list("risks", t, string(id))
+	if !ok {
+		if err := tx.settle(); err != nil {
+			return nil, fmt.Errorf("account risks: %w", err)
+		}
+		list = []*kept{}
+		err := eachRow(tx.ctx, tx.raw, func(r rows) error {
+			k, err := tx.scanRisk(t, r)
+			list = append(list, k)
+			return err
+		}, `SELECT `+riskColumns+` FROM account_risks WHERE tenant = ? AND identity = ?`, string(t), string(id))
+		if err != nil {
+			return nil, fmt.Errorf("account risks: %w", tx.keep(err))
+		}
+		tx.lists[listKey{"risks", t, string(id)}] = list
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b *kept) int { return cmp.Compare(a.key.id, b.key.id) })
+	var out []signal.AccountRisk
+	for _, k := range list {
+		v, err := shared[signal.AccountRisk](k)
+		if err != nil {
+			return nil, fmt.Errorf("account risks: %w", err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+const riskColumns = `account, identity, updated_at, digest, doc`
+
+// scanRisk learns one row of riskColumns.
+func (tx *Tx) scanRisk(t identity.Tenant, r rows) (*kept, error) {
+	var account, owner string
+	var at int64
+	var sum, doc []byte
+	if err := r.Scan(&account, &owner, &at, &sum, &doc); err != nil {
+		return nil, err
+	}
+	k := tx.learn("account_risks", t, account, string(doc))
+	if !k.waits {
+		k.owner, k.at, k.digest = identity.ID(owner), at, bytes.Clone(sum)
+	}
+	return k, nil
+}
+
+// A told is a signal or an account risk on its way in: what a source may tell
+// again, and in other words.
+type told struct {
+	what     string // for people
+	list     string // which list of its owner it is in
+	row      row
+	history  string // the table of its other versions
+	tenant   identity.Tenant
+	id       string
+	owner    identity.ID
+	at       int64
+	doc      string
+	digest   []byte
+	compare  func(old string) (newer, same bool, err error) // whether it replaces the document, and whether it says the same in another envelope
+	find     string                                         // the query of its row
+	scan     func(identity.Tenant, rows) (*kept, error)
+	keyArgs  []any
+	keyNames []string
+}
+
+// putTold stores what a source told. The current version is the newest; every
+// other version is kept beside it.
+func (tx *Tx) putTold(s told) (ingest.Put, error) {
+	k, ok := tx.known(s.row.table, s.tenant, s.id)
+	if !ok {
+		err := eachRow(tx.ctx, tx.raw, func(r rows) (err error) {
+			k, err = s.scan(s.tenant, r)
+			return err
+		}, s.find, s.keyArgs...)
+		if tx.keep(err) != nil {
+			return "", err
+		}
+		if k == nil {
+			k = tx.learn(s.row.table, s.tenant, s.id, "")
+		}
+	}
+	switch {
+	case k.doc == "":
+		tx.put(k, s.row, s.doc)
+		k.owner, k.at, k.digest = s.owner, s.at, s.digest
+		tx.join(s.list, s.tenant, string(s.owner), k)
+		tx.touch(Topic{TopicIdentity, s.tenant, string(s.owner)})
+		return ingest.PutNew, nil
+	case bytes.Equal(k.digest, s.digest):
+		return ingest.PutDuplicate, nil
+	}
+	newer, same, err := s.compare(k.doc)
+	if err != nil {
+		return "", err
+	}
+	keep := `INSERT INTO ` + s.history + ` (` + strings.Join(s.keyNames, ", ") + `, digest, updated_at, doc)
+		VALUES (?` + strings.Repeat(", ?", len(s.keyNames)+2) + `) ON CONFLICT DO NOTHING`
+	if !newer {
+		n, err := tx.run(keep, slices.Concat(s.keyArgs, []any{s.digest, s.at, s.doc})...)
+		if same {
+			n = 0
+		}
+		return olderOr(n, err)
+	}
+	if _, err := tx.run(keep, slices.Concat(s.keyArgs, []any{k.digest, k.at, k.doc})...); err != nil {
+		return "", err
+	}
+	// A version that was kept as history and is current again is not both.
+	where := ` WHERE ` + strings.Join(s.keyNames, " = ? AND ") + ` = ?`
+	if _, err := tx.run(`DELETE FROM `+s.history+where+` AND digest = ?`, slices.Concat(s.keyArgs, []any{s.digest})...); err != nil {
+		return "", err
+	}
+	keys := s.row.keys
+	if _, err := tx.run(`UPDATE `+s.row.table+` SET `+strings.Join(s.row.columns[keys:], " = ?, ")+` = ?`+where,
+		slices.Concat(s.row.values[keys:], s.keyArgs)...); err != nil {
+		return "", err
+	}
+	tx.part(s.list, s.tenant, string(k.owner), k)
+	k.doc, k.value, k.owner, k.at, k.digest = s.doc, nil, s.owner, s.at, s.digest
+	tx.join(s.list, s.tenant, string(s.owner), k)
+	if same {
+		return ingest.PutDuplicate, nil
+	}
+	tx.touch(Topic{TopicIdentity, s.tenant, string(s.owner)})
+	return ingest.PutUpdated, nil
 }
 
 // PutSignal stores s as a signal of the identity. The current version is the
@@ -37,63 +205,37 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	key := []any{string(s.Tenant), string(s.Source), s.ExternalID}
 	sum := digest(doc)
-	columns := []any{string(owner), s.Type, int64(s.Level.Rank()), micros0(s.At()), micros0(s.UpdatedAt), sum, doc}
-
-	n, err := tx.exec(`INSERT INTO signals (tenant, source, external_id, identity, type, rank, at, updated_at, digest, doc)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, append(key, columns...)...)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%s: %w", what, err)
-	case n > 0:
-		tx.touch(Topic{TopicIdentity, s.Tenant, string(owner)})
-		return ingest.PutNew, nil
-	}
-	var oldDoc, oldSum []byte
-	var oldAt int64
-	if _, err := tx.row([]any{&oldDoc, &oldSum, &oldAt}, `SELECT doc, digest, updated_at FROM signals
-		WHERE tenant = ? AND source = ? AND external_id = ?`, key...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if bytes.Equal(oldSum, sum) {
-		return ingest.PutDuplicate, nil
-	}
-	old, err := decode[signal.Signal](oldDoc)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	const keep = `INSERT INTO signal_versions (tenant, source, external_id, digest, updated_at, doc)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	if !s.Newer(old) {
-		n, err := tx.exec(keep, append(key, sum, micros0(s.UpdatedAt), doc)...)
-		if s.Same(old) {
-			n = 0
-		}
-		return olderOr(n, wrap(what, err))
-	}
-	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	// A version that was kept as history and is current again is not both.
-	if _, err := tx.exec(`DELETE FROM signal_versions WHERE tenant = ? AND source = ? AND external_id = ? AND digest = ?`,
-		append(key, sum)...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if _, err := tx.exec(`UPDATE signals SET identity = ?, type = ?, rank = ?, at = ?, updated_at = ?, digest = ?, doc = ?
-		WHERE tenant = ? AND source = ? AND external_id = ?`, append(columns, key...)...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if s.Same(old) {
-		return ingest.PutDuplicate, nil
-	}
-	tx.touch(Topic{TopicIdentity, s.Tenant, string(owner)})
-	return ingest.PutUpdated, nil
+	r := row{table: "signals", what: "signal", keys: 3}
+	r.col("tenant", string(s.Tenant))
+	r.col("source", string(s.Source))
+	r.col("external_id", s.ExternalID)
+	r.col("identity", string(owner))
+	r.col("type", s.Type)
+	r.col("rank", int64(s.Level.Rank()))
+	r.col("at", micros0(s.At()))
+	r.col("updated_at", micros0(s.UpdatedAt))
+	r.col("digest", sum)
+	r.col("doc", doc)
+	put, err := tx.putTold(told{
+		list: "signals", row: r, history: "signal_versions", tenant: s.Tenant, id: signalID(clean1(string(s.Source)), clean1(s.ExternalID)),
+		owner: owner, at: micros0(s.UpdatedAt), doc: doc, digest: sum,
+		find: `SELECT ` + signalColumns + ` FROM signals WHERE tenant = ? AND source = ? AND external_id = ?`, scan: tx.scanSignal,
+		keyNames: r.columns[:3:3], keyArgs: r.values[:3:3],
+		compare: func(old string) (newer, same bool, err error) {
+			o, err := decode[signal.Signal]([]byte(old))
+			return s.Newer(o), s.Same(o), err
+		},
+	})
+	return put, wrap(what, err)
 }
 
 // SignalOwner returns the identity that a signal belongs to, and false when there is
 // no such signal.
 func (tx *Tx) SignalOwner(k signal.Key) (identity.ID, bool, error) {
+	if k, ok := tx.rows[rowKey{"signals", k.Tenant, signalID(clean1(string(k.Source)), clean1(k.ExternalID))}]; ok {
+		return k.owner, k.doc != "", nil
+	}
 	var owner string
 	found, err := tx.row([]any{&owner}, `SELECT identity FROM signals WHERE tenant = ? AND source = ? AND external_id = ?`,
 		string(k.Tenant), string(k.Source), k.ExternalID)
@@ -139,57 +281,26 @@ func (tx *Tx) PutAccountRisk(r signal.AccountRisk, owner identity.ID) (ingest.Pu
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	key := []any{string(r.Tenant), account}
 	sum, at := digest(doc), micros0(r.UpdatedAt)
-	columns := []any{string(owner), int64(r.Level.Rank()), at, sum, doc}
-
-	n, err := tx.exec(`INSERT INTO account_risks (tenant, account, identity, rank, updated_at, digest, doc)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, append(key, columns...)...)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%s: %w", what, err)
-	case n > 0:
-		tx.touch(Topic{TopicIdentity, r.Tenant, string(owner)})
-		return ingest.PutNew, nil
-	}
-	var oldDoc, oldSum []byte
-	var oldAt int64
-	if _, err := tx.row([]any{&oldDoc, &oldSum, &oldAt}, `SELECT doc, digest, updated_at FROM account_risks
-		WHERE tenant = ? AND account = ?`, key...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if bytes.Equal(oldSum, sum) {
-		return ingest.PutDuplicate, nil
-	}
-	old, err := decode[signal.AccountRisk](oldDoc)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	const keep = `INSERT INTO account_risk_versions (tenant, account, digest, updated_at, doc)
-		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	if !r.Newer(old) {
-		n, err := tx.exec(keep, append(key, sum, at, doc)...)
-		if r.Same(old) {
-			n = 0
-		}
-		return olderOr(n, wrap(what, err))
-	}
-	if _, err := tx.exec(keep, append(key, oldSum, oldAt, string(oldDoc))...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if _, err := tx.exec(`DELETE FROM account_risk_versions WHERE tenant = ? AND account = ? AND digest = ?`,
-		append(key, sum)...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if _, err := tx.exec(`UPDATE account_risks SET identity = ?, rank = ?, updated_at = ?, digest = ?, doc = ?
-		WHERE tenant = ? AND account = ?`, append(columns, key...)...); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	if r.Same(old) {
-		return ingest.PutDuplicate, nil
-	}
-	tx.touch(Topic{TopicIdentity, r.Tenant, string(owner)})
-	return ingest.PutUpdated, nil
+	w := row{table: "account_risks", what: "account risk", keys: 2}
+	w.col("tenant", string(r.Tenant))
+	w.col("account", account)
+	w.col("identity", string(owner))
+	w.col("rank", int64(r.Level.Rank()))
+	w.col("updated_at", at)
+	w.col("digest", sum)
+	w.col("doc", doc)
+	put, err := tx.putTold(told{
+		list: "risks", row: w, history: "account_risk_versions", tenant: r.Tenant, id: clean1(account),
+		owner: owner, at: at, doc: doc, digest: sum,
+		find: `SELECT ` + riskColumns + ` FROM account_risks WHERE tenant = ? AND account = ?`, scan: tx.scanRisk,
+		keyNames: w.columns[:2:2], keyArgs: w.values[:2:2],
+		compare: func(old string) (newer, same bool, err error) {
+			o, err := decode[signal.AccountRisk]([]byte(old))
+			return r.Newer(o), r.Same(o), err
+		},
+	})
+	return put, wrap(what, err)
 }
 
 // PutReject keeps a record that could not be read, once however often it comes.
@@ -199,22 +310,18 @@ func (tx *Tx) PutReject(t identity.Tenant, n connector.Name, r connector.Reject,
 		return fmt.Errorf("reject at %s: %w", r.Place, err)
 	}
 	sum := digest(string(r.Source) + "\x00" + r.Reason + "\x00" + string(r.Raw))
-	if _, err := tx.exec(`INSERT INTO rejects (tenant, connector, digest, first_at, last_at, times, doc)
+	tx.later = append(tx.later, statement{want: -1, q: `INSERT INTO rejects (tenant, connector, digest, first_at, last_at, times, doc)
 		VALUES (?, ?, ?, ?, ?, 1, ?)
 		ON CONFLICT (tenant, connector, digest) DO UPDATE SET last_at = excluded.last_at, times = rejects.times + 1`,
-		string(t), string(n), sum, micros0(at), micros0(at), doc); err != nil {
-		return fmt.Errorf("reject at %s: %w", r.Place, err)
-	}
+		args: []any{string(t), string(n), sum, micros0(at), micros0(at), doc}})
 	return nil
 }
 
 // PutCursor stores the stream's bookmark.
 func (tx *Tx) PutCursor(t identity.Tenant, n connector.Name, c connector.Cursor, at time.Time) error {
-	if _, err := tx.exec(`INSERT INTO cursors (tenant, connector, cursor, at) VALUES (?, ?, ?, ?)
+	tx.later = append(tx.later, statement{want: -1, q: `INSERT INTO cursors (tenant, connector, cursor, at) VALUES (?, ?, ?, ?)
 		ON CONFLICT (tenant, connector) DO UPDATE SET cursor = excluded.cursor, at = excluded.at`,
-		string(t), string(n), string(c), micros0(at)); err != nil {
-		return fmt.Errorf("cursor of %s: %w", n, err)
-	}
+		args: []any{string(t), string(n), string(c), micros0(at)}})
 	return nil
 }
 
@@ -223,7 +330,7 @@ const selectAssessment = `SELECT doc FROM assessments WHERE tenant = ? AND ident
 // Assessment returns the latest one, and fault.NotFound when the identity was
 // never assessed.
 func (tx *Tx) Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error) {
-	return txDoc[risk.Assessment](tx, "assessment of identity", selectAssessment, string(t), string(id))
+	return docByID[risk.Assessment](tx, "assessments", "assessment of identity", selectAssessment, t, string(id))
 }
 
 // PutAssessment makes a the identity's latest assessment. An earlier one that
@@ -237,25 +344,53 @@ func (tx *Tx) PutAssessment(a risk.Assessment) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	timeless := a
-	timeless.At = time.Time{}
-	said, err := encode(timeless)
+	sum, err := said(a)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	sum := digest(said)
-	key := []any{string(a.Tenant), string(a.Identity)}
-	if _, err := tx.exec(`INSERT INTO assessment_versions (tenant, identity, at, digest, doc)
-		SELECT tenant, identity, at, digest, doc FROM assessments WHERE tenant = ? AND identity = ? AND digest <> ?
-		ON CONFLICT DO NOTHING`, append(key, sum)...); err != nil {
+	id := string(a.Identity)
+	if err := tx.separate("assessments", a.Tenant, id); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if _, err := tx.exec(`INSERT INTO assessments (tenant, identity, rank, score, at, digest, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant, identity) DO UPDATE SET rank = excluded.rank, score = excluded.score, at = excluded.at,
-			digest = excluded.digest, doc = excluded.doc`,
-		append(key, int64(a.Level.Rank()), int64(a.Score), micros0(a.At), sum, doc)...); err != nil {
+	k, err := tx.fetch("assessments", a.Tenant, id, selectAssessment, string(a.Tenant), id)
+	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	tx.touch(Topic{TopicIdentity, a.Tenant, string(a.Identity)})
+	if k.doc != "" {
+		old, err := decode[risk.Assessment]([]byte(k.doc))
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		was, err := said(old)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if !bytes.Equal(was, sum) {
+			h := row{table: "assessment_versions", what: "assessment", keys: 4, taken: leave}
+			h.col("tenant", string(a.Tenant))
+			h.col("identity", id)
+			h.col("at", micros0(old.At))
+			h.col("digest", was)
+			h.col("doc", k.doc)
+			tx.loose = append(tx.loose, h)
+		}
+	}
+	r := row{table: "assessments", what: "assessment of identity", keys: 2, taken: replace}
+	r.col("tenant", string(a.Tenant))
+	r.col("identity", id)
+	r.col("rank", int64(a.Level.Rank()))
+	r.col("score", int64(a.Score))
+	r.col("at", micros0(a.At))
+	r.col("digest", sum)
+	r.col("doc", doc)
+	tx.put(k, r, doc)
+	tx.touch(Topic{TopicIdentity, a.Tenant, id})
 	return nil
+}
+
+// said digests all of an assessment but its time.
+func said(a risk.Assessment) ([]byte, error) {
+	a.At = time.Time{}
+	doc, err := encode(a)
+	return digest(doc), err
 }

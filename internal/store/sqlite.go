@@ -202,8 +202,30 @@ func (c sqliteTx) query(ctx context.Context, q string, args ...any) (rows, error
 	return c.d.rows(r, err)
 }
 
-// order does nothing: with one writer, commits come in the order of writes.
-func (c sqliteTx) order(context.Context) error { return nil }
+func (c sqliteTx) batch(ctx context.Context, list []statement) error { return oneByOne(ctx, c, list) }
+
+// oneByOne runs a batch where statements cost no round trip.
+func oneByOne(ctx context.Context, c conn, list []statement) error {
+	for _, s := range list {
+		if s.scan != nil {
+			if err := eachRow(ctx, c, s.scan, s.q, s.args...); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := c.exec(ctx, s.q, s.args...)
+		if err != nil {
+			return err
+		}
+		if err := s.check(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// order is empty: with one writer, commits come in the order of writes.
+func (c sqliteTx) order() []statement { return nil }
 
 // sqliteReads reads outside transactions.
 type sqliteReads struct{ d *sqliteDB }
@@ -228,7 +250,11 @@ func (c sqliteReads) query(ctx context.Context, q string, args ...any) (rows, er
 	return c.d.rows(r, err)
 }
 
-func (c sqliteReads) order(context.Context) error { return nil }
+func (c sqliteReads) batch(ctx context.Context, list []statement) error {
+	return oneByOne(ctx, c, list)
+}
+
+func (c sqliteReads) order() []statement { return nil }
 
 func (d *sqliteDB) rows(r *sql.Rows, err error) (rows, error) {
 	if err != nil {

@@ -70,6 +70,8 @@ type DB struct {
 	derived sync.Map // statement texts made from columns
 	rung    rung
 
+	directory directories
+
 	idMu  sync.Mutex
 	idGen *ulid.MonotonicEntropy
 }

@@ -16,12 +16,14 @@ import (
 )
 
 // A Tx is one transaction. It satisfies the Tx of every capability. It is used
-// by one goroutine and not after its change has returned. Audit entries and
-// bells are collected and written at the end.
+// by one goroutine and not after its change has returned. Rows are kept back until
+// something needs them in the tables, audit entries and bells until the end.
 type Tx struct {
+	memory
 	ctx  context.Context // of the Update call; the ports' methods take none
 	db   *DB
-	c    conn
+	c    conn // for what the memory does not answer; what waits is written first
+	raw  conn // the connection itself
 	ring ringer
 	err  error // the first error of the database; nothing is committed after it
 
@@ -29,8 +31,8 @@ type Tx struct {
 	bells   []bell
 	topics  []Topic
 	touched map[Topic]bool
-	stirred []runKey // runs of which an action or approval changed
-	put     map[runKey]bool
+	stirred []runKey        // runs of which an action or approval changed
+	moved   map[runKey]bool // runs that were put
 }
 
 // A runKey names a run.
@@ -40,11 +42,20 @@ type runKey struct {
 }
 
 func newTx(ctx context.Context, db *DB, c conn, ring ringer) *Tx {
-	return &Tx{ctx: ctx, db: db, c: c, ring: ring, touched: map[Topic]bool{}, put: map[runKey]bool{}}
+	tx := &Tx{memory: newMemory(), ctx: ctx, db: db, raw: c, ring: ring, touched: map[Topic]bool{}, moved: map[runKey]bool{}}
+	tx.c = settled{tx}
+	return tx
 }
 
 // NewID returns a fresh sortable id with the prefix, such as "run".
-func (tx *Tx) NewID(prefix string) string { return tx.db.NewID(prefix) }
+func (tx *Tx) NewID(prefix string) string {
+	id := tx.db.NewID(prefix)
+	switch prefix {
+	case "idn", "case", "run": // what other rows name
+		tx.fresh[id] = true
+	}
+	return id
+}
 
 // Audit writes e to the trail with what else the transaction writes. Its order
 // in the trail is the order of commits.
@@ -67,52 +78,57 @@ func (tx *Tx) finish() error {
 	if tx.err != nil {
 		return fmt.Errorf("a statement of this transaction failed: %w", tx.err)
 	}
-	for _, k := range tx.stirred {
-		if tx.put[k] {
-			continue
-		}
-		if _, err := tx.exec(`UPDATE runs SET stirred = 1 WHERE tenant = ? AND id = ? AND stirred = 0 AND final = 0`,
-			string(k.tenant), k.id); err != nil {
-			return fmt.Errorf("stir run %s: %w", k.id, err)
-		}
-		tx.touch(Topic{TopicDue, k.tenant, k.id})
-	}
 	if err := tx.ringBells(); err != nil {
 		return err
 	}
-	return tx.writeTrail()
+	list := tx.writes()
+	for _, k := range tx.stirred {
+		if tx.moved[k] {
+			continue
+		}
+		tx.moved[k] = true // once
+		list = append(list, statement{want: -1, q: `UPDATE runs SET stirred = 1 WHERE tenant = ? AND id = ? AND stirred = 0 AND final = 0`,
+			args: []any{string(k.tenant), k.id}})
+		tx.touch(Topic{TopicDue, k.tenant, k.id})
+	}
+	trail, err := tx.trail()
+	if err != nil {
+		return err
+	}
+	return tx.send(append(list, trail...))
 }
 
-func (tx *Tx) writeTrail() error {
+// trail returns the statements that write the audit entries.
+func (tx *Tx) trail() ([]statement, error) {
 	if len(tx.entries) == 0 {
-		return nil
+		return nil, nil
 	}
-	if err := tx.keep(tx.c.order(tx.ctx)); err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	for len(tx.entries) > 0 {
-		n := min(len(tx.entries), 50)
-		var args []any
-		for _, e := range tx.entries[:n] {
-			payload, err := e.Canonical()
-			if err != nil {
-				return err
-			}
-			salt := make([]byte, audit.SaltSize)
-			if _, err := io.ReadFull(tx.db.opts.Entropy, salt); err != nil {
-				return fmt.Errorf("audit salt: %w", err)
-			}
-			args = append(args, tx.NewID("aud"), string(e.Tenant), micros0(e.At), string(e.Kind),
-				e.Identity, e.Case, e.Run, e.Action, e.Approval, payload, salt)
+	list := make([]row, 0, len(tx.entries))
+	for _, e := range tx.entries {
+		payload, err := e.Canonical()
+		if err != nil {
+			return nil, err
 		}
-		q := `INSERT INTO audit_entries (id, tenant, at, kind, identity, case_id, run, action, approval, payload, salt) VALUES ` +
-			strings.Repeat(`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?), `, n-1) + `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-		if _, err := tx.exec(q, args...); err != nil {
-			return fmt.Errorf("audit: %w", err)
+		salt := make([]byte, audit.SaltSize)
+		if _, err := io.ReadFull(tx.db.opts.Entropy, salt); err != nil {
+			return nil, fmt.Errorf("audit salt: %w", err)
 		}
-		tx.entries = tx.entries[n:]
+		r := row{table: "audit_entries", what: "audit entry", keys: 1}
+		r.col("id", tx.NewID("aud"))
+		r.col("tenant", string(e.Tenant))
+		r.col("at", micros0(e.At))
+		r.col("kind", string(e.Kind))
+		r.col("identity", e.Identity)
+		r.col("case_id", e.Case)
+		r.col("run", e.Run)
+		r.col("action", e.Action)
+		r.col("approval", e.Approval)
+		r.col("payload", payload)
+		r.col("salt", salt)
+		list = append(list, r)
 	}
-	return nil
+	tx.entries = nil
+	return append(tx.raw.order(), tx.inserts(list)...), nil
 }
 
 // keep remembers the first error of the database: PostgreSQL commits nothing
@@ -244,59 +260,6 @@ func encode(v any) (string, error) {
 func digest(doc string) []byte {
 	sum := sha256.Sum256([]byte(doc))
 	return sum[:]
-}
-
-// A row is what a value becomes on its way in: the columns that index it, in the
-// order of its table's statements.
-type row struct {
-	table   string
-	what    string // for people: "run"
-	columns []string
-	values  []any
-}
-
-func (r *row) col(name string, v any) {
-	r.columns, r.values = append(r.columns, name), append(r.values, v)
-}
-
-// insert writes a new row; fault.Conflict when a unique key is taken.
-func (tx *Tx) insert(r row, tenant identity.Tenant, id string) error {
-	q := tx.db.text("insert "+r.table, func() string {
-		return `INSERT INTO ` + r.table + ` (tenant, id, ` + strings.Join(r.columns, ", ") + `) VALUES (?, ?` +
-			strings.Repeat(", ?", len(r.columns)) + `) ON CONFLICT DO NOTHING`
-	})
-	n, err := tx.exec(q, append([]any{string(tenant), id}, r.values...)...)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s %s: %w", r.what, id, err)
-	case n == 0:
-		return fault.Errorf(fault.Conflict, "%s %s: another %s has its place already", r.what, id, r.what)
-	}
-	return nil
-}
-
-// updateRow replaces the row of the version; fault.Conflict when it has another
-// version now, fault.NotFound when there is none.
-func (tx *Tx) updateRow(r row, tenant identity.Tenant, id string, version int64) error {
-	q := tx.db.text("update "+r.table, func() string {
-		return `UPDATE ` + r.table + ` SET ` + strings.Join(r.columns, " = ?, ") + ` = ? WHERE tenant = ? AND id = ? AND version = ?`
-	})
-	n, err := tx.exec(q, append(r.values, string(tenant), id, version)...)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s %s: %w", r.what, id, err)
-	case n > 0:
-		return nil
-	}
-	var now int64
-	ok, err := tx.row([]any{&now}, `SELECT version FROM `+r.table+` WHERE tenant = ? AND id = ?`, string(tenant), id)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s %s: %w", r.what, id, err)
-	case !ok:
-		return fault.Errorf(fault.NotFound, "no %s %s", r.what, id)
-	}
-	return fault.Errorf(fault.Conflict, "%s %s: it was changed meanwhile (version %d, yours is %d)", r.what, id, now, version)
 }
 
 // text returns a derived statement, made once.

@@ -50,7 +50,7 @@ func specOf(c world.Collection) *spec {
 	if c == world.SignIns {
 		beta := *s
 		beta.props, beta.filters = maps.Clone(s.props), maps.Clone(s.filters)
-		beta.props["signInEventTypes"], beta.filters["signInEventTypes"] = true, opAny
+		beta.props["signInEventTypes"], beta.filters["signInEventTypes"] = true, opEq+" any"
 		s.beta = &beta
 	}
 	return s

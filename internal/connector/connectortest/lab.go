@@ -38,7 +38,7 @@ func NewLab(t testing.TB, users int, path string) *Lab {
 		t.Fatal(err)
 	}
 	app := graphsim.App{ClientID: labApp, Secrets: []graphsim.Secret{{Value: "lab"}}, Roles: graphsim.ReaderRoles()}
-	tenant, err := graphsim.New(w, graphsim.Options{Limits: graphsim.Limits{Off: true}, Apps: []graphsim.App{app}, TokenLifetime: 48 * time.Hour})
+	tenant, err := graphsim.New(w, graphsim.Options{Limits: graphsim.Limits{Off: true}, Apps: []graphsim.App{app}, TokenLifetime: 240 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,9 +32,14 @@ type Rig struct {
 	Happen func(n int) []string
 	// Change changes one of them in a way that the source must tell again.
 	Change func(id string)
+	// Events says that what is told merely happened, so that nothing changes later;
+	// Change is not called.
+	Events bool
 	// Snapshot says that each reading tells everything there is, whatever the
 	// cursor.
 	Snapshot bool
+	// NoLater says that records come at most a quarter of an hour late.
+	NoLater bool
 	// Whole says that a reading is all or nothing: one record that cannot be read
 	// fails it. Otherwise such a record becomes a Reject.
 	Whole bool
@@ -66,6 +71,13 @@ func things(p connector.Page) []Told {
 		}
 		f.Facts.AsOf, f.Facts.RegistrationAsOf = time.Time{}, time.Time{}
 		out = append(out, Told{keyOf(f.Ref), at, nil, text(f)})
+	}
+	for _, r := range p.Records {
+		at := r.UpdatedAt
+		if at.IsZero() {
+			at = r.At
+		}
+		out = append(out, Told{r.ExternalID, at, r.Raw, text(r)})
 	}
 	if d := p.Directory; d != nil {
 		for _, id := range slices.Sorted(maps.Keys(d.Holders)) {
@@ -209,6 +221,7 @@ func Run(t *testing.T, open func(t testing.TB) *Rig) {
 		{"a restart loses nothing", restartLosesNothing},
 		{"late records are found", lateRecordsAreFound},
 		{"very late records are found", veryLateRecordsAreFound},
+		{"records two days late are found", twoDaysLate},
 		{"changes are told again", changesAreToldAgain},
 		{"clocks differ", clocksDiffer},
 		{"nothing after an error", nothingAfterAnError},
@@ -322,7 +335,30 @@ func veryLateRecordsAreFound(b *bench) {
 	told.has(b.t, "shown nine minutes late", late)
 }
 
+// Offline detections are made up to 48 hours after what they are about; should one
+// be shown that much late with the time it carries, it is told within six hours.
+func twoDaysLate(b *bench) {
+	if b.NoLater {
+		return
+	}
+	c := b.all("").cursor("")
+	late := b.Happen(3)
+	b.Wire.Hide(late, 47*time.Hour+30*time.Minute)
+	told := reading{told: map[string][]Told{}}
+	for range 54 {
+		time.Sleep(time.Hour)
+		b.Happen(1)
+		r := b.all(c)
+		c = r.cursor(c)
+		maps.Copy(told.told, r.told)
+	}
+	told.has(b.t, "shown two days late", late)
+}
+
 func changesAreToldAgain(b *bench) {
+	if b.Events {
+		return
+	}
 	ids := b.Happen(5)
 	first := b.all("")
 	c := first.cursor("")
@@ -509,7 +545,7 @@ func anyOrder(b *bench) {
 				b.Wire.Hide(late, time.Duration(rng.IntN(8_000))*time.Millisecond)
 				ids = append(ids, late...)
 			case 3:
-				if len(ids) > 0 {
+				if len(ids) > 0 && !b.Events {
 					b.Change(ids[rng.IntN(len(ids))])
 				}
 			case 4:

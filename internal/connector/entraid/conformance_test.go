@@ -153,3 +153,79 @@ func TestRegistrationConforms(t *testing.T) {
 		}
 	})
 }
+
+func TestSignInsConform(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []entraid.SignInKind{entraid.Interactive, entraid.ServicePrincipal} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			connectortest.Run(t, func(t testing.TB) *connectortest.Rig {
+				l := connectortest.NewLab(t, 60, "/signIns")
+				n := 0
+				return &connectortest.Rig{
+					Source: entraid.SignIns{Tenant: tenant(l), Kind: kind}, Tenant: l.ID(), Wire: l.Wire, Events: true, NoLater: true,
+					Happen: func(count int) []string {
+						return l.Make(world.SignIns, count, func(int) {
+							n++
+							e := world.Event{Type: world.EventSignIn, SignInEventType: string(kind)}
+							if kind == entraid.ServicePrincipal {
+								e.ServicePrincipal = l.ServicePrincipal(n).ServicePrincipalID
+							} else {
+								e.User = l.Person(n).UserID
+							}
+							l.Apply(e)
+						})
+					},
+				}
+			})
+		})
+	}
+}
+
+func TestAuditsConform(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, func(t testing.TB) *connectortest.Rig {
+		l := connectortest.NewLab(t, 60, "/directoryAudits")
+		n := 0
+		return &connectortest.Rig{
+			Source: entraid.Audits{Tenant: tenant(l)}, Tenant: l.ID(), Wire: l.Wire, Events: true,
+			Happen: func(count int) []string {
+				return l.Make(world.DirectoryAudits, count, func(int) {
+					n++
+					l.Apply(world.Event{Type: world.EventAudit, User: l.Person(n).UserID, ActivityDisplayName: "Update user"})
+				})
+			},
+		}
+	})
+}
+
+func TestRiskyWorkloadsConform(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, func(t testing.TB) *connectortest.Rig {
+		l := connectortest.NewLab(t, 60, "/riskyServicePrincipals")
+		n, changes := 0, 0
+		detect := func(sp, level string) {
+			l.Apply(world.Event{Type: world.EventServicePrincipalDetection, ServicePrincipal: sp, RiskEventType: "suspiciousSignins", RiskLevel: level, KeyIDs: []string{"9d9fea30-d8e3-481b-b57c-0ef569a989e5"}})
+		}
+		return &connectortest.Rig{
+			Source: entraid.RiskyWorkloads{Tenant: tenant(l)}, Tenant: l.ID(), Wire: l.Wire,
+			Happen: func(count int) []string {
+				var ids []string
+				for range count {
+					n++
+					sp := l.ServicePrincipal(n).ServicePrincipalID
+					detect(sp, "low")
+					ids = append(ids, sp)
+				}
+				return ids
+			},
+			Change: func(id string) {
+				changes++
+				verdict := []world.Verdict{world.ConfirmCompromised, world.Dismiss}[changes%2]
+				if _, err := l.World.ServicePrincipalFeedback(world.Actor{}, verdict, []string{id}); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+	})
+}

@@ -27,7 +27,7 @@ type Record struct {
 
 // Records yields the records of r in order. A part that is broken is a Record
 // with a Reason, and reading goes on behind it where that can be told: with the
-// next line of JSON Lines, or else not. The error is r's own.
+// next element of a list, the next line of JSON Lines, or else not. The error is r's own.
 func Records(r io.Reader) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		s := &splitter{in: bufio.NewReaderSize(r, 1<<16), yield: yield}
@@ -157,12 +157,42 @@ func (s *splitter) elements() bool {
 				return false
 			}
 		default:
-			if !s.badLine("an element that is no object") {
+			if !s.emit(s.other(b[0]), "an element that is no object") {
 				return false
 			}
 		}
 	}
 	return s.emit(nil, "the file ends inside an array")
+}
+
+// other takes an element that begins with c and is no object, up to its end, so that
+// what comes behind it is read.
+func (s *splitter) other(c byte) []byte {
+	if c == '[' || c == '"' {
+		raw, _ := s.scan(c)
+		return raw[:min(len(raw), 256)]
+	}
+	var out []byte
+	for {
+		b, err := s.in.ReadByte()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.err = err
+			}
+			return out
+		}
+		if isSpace(b) || b == ']' || b == '}' {
+			_ = s.in.UnreadByte() // it was read just now
+			if b == '}' && len(out) == 0 {
+				_, _ = s.in.ReadByte() // a brace alone would never end
+				out = append(out, b)
+			}
+			return out
+		}
+		if len(out) < 256 {
+			out = append(out, b)
+		}
+	}
 }
 
 // restOfCollection skips members behind value, such as @odata.nextLink, up to

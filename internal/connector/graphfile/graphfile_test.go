@@ -45,6 +45,8 @@ func TestRecords(t *testing.T) {
 		"cut short":           {in: `[` + a + `,{"id":`, want: []string{a}, reasons: []string{"the file ends inside an object", "the file ends inside an array"}},
 		"not JSON at all":     {in: "hello\n" + a, want: []string{a}, reasons: []string{"neither an object nor an array"}},
 		"a bad element":       {in: "[7,\n" + a + "]", want: []string{a}, reasons: []string{"an element that is no object"}},
+		"elements on a line":  {in: `[7,` + a + `,"x",[1,{"y":2}],null}` + "," + b + "]", want: []string{a, b}, reasons: []string{"an element that is no object", "an element that is no object", "an element that is no object", "an element that is no object", "an element that is no object"}},
+		"a stream's message":  {in: `{"records":[` + a + `]}` + "\n" + `{"schema":[{"name":"x"}],"results":[` + b + `]}`, want: []string{a, b}},
 		"invalid inside":      {in: `{"id":x}` + "\n" + a, want: []string{a}, reasons: []string{"not valid JSON"}},
 	}
 	for name, c := range tests {

@@ -20,7 +20,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // A key names a row within a tenant.
@@ -41,6 +43,9 @@ type Store struct {
 	campaigns  map[key]campaign.Campaign
 	trail      []audit.Entry
 	ids        int
+
+	signals     map[key][]signal.Signal
+	assessments map[key]risk.Assessment
 }
 
 var _ dispatch.Store = (*Store)(nil)
@@ -51,7 +56,15 @@ func New() *Store {
 		actions: map[key]action.Action{}, runs: map[key]run.Run{}, identities: map[key]identity.Identity{},
 		dirs: map[identity.Tenant]connector.DirectoryFacts{}, stops: map[identity.Tenant]dispatch.Stop{}, leases: map[identity.Tenant]dispatch.Lease{},
 		campaigns: map[key]campaign.Campaign{},
+		signals:   map[key][]signal.Signal{}, assessments: map[key]risk.Assessment{},
 	}
+}
+
+// PutKnown stores what is known of an identity beside its accounts.
+func (s *Store) PutKnown(t identity.Tenant, id identity.ID, a risk.Assessment, signals ...signal.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.assessments[key{t, string(id)}], s.signals[key{t, string(id)}] = a, signals
 }
 
 // PutRun stores r as it is.
@@ -276,6 +289,18 @@ func (x *tx) PutIdentity(i identity.Identity) (identity.Identity, error) {
 	return i, nil
 }
 
+func (x *tx) SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error) {
+	return slices.Clone(x.s.signals[key{t, string(id)}]), nil
+}
+
+func (x *tx) Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error) {
+	a, ok := x.s.assessments[key{t, string(id)}]
+	if !ok {
+		return a, fault.Errorf(fault.NotFound, "no assessment of %s", id)
+	}
+	return a, nil
+}
+
 func (x *tx) Directory(t identity.Tenant) (connector.DirectoryFacts, error) { return x.s.dirs[t], nil }
 
 func (x *tx) Stop(t identity.Tenant) (dispatch.Stop, error) {
@@ -335,6 +360,8 @@ func (x *tx) Audit(e audit.Entry) error {
 	x.s.trail = append(x.s.trail, e)
 	return nil
 }
+
+func (x *tx) AheadOfActions(identity.Tenant, []action.Action) error { return nil }
 
 func (x *tx) NewID(prefix string) string {
 	x.s.ids++

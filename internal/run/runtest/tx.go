@@ -75,6 +75,12 @@ func sorted[T any](m map[id]T, keep func(T) bool) ([]T, error) {
 	return out, nil
 }
 
+// Ahead does nothing: everything is at hand.
+func (tx *Tx) Ahead(identity.Tenant, []identity.Ref, []signal.Key) error { return nil }
+
+// AheadOf does nothing: everything is at hand.
+func (tx *Tx) AheadOf(identity.Tenant, []identity.ID) error { return nil }
+
 // NewID returns a fresh sortable id with the prefix.
 func (tx *Tx) NewID(prefix string) string {
 	tx.state.ids++

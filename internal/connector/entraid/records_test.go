@@ -1,0 +1,183 @@
+package entraid_test
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/seed-f47efad2/cordon/internal/connector/connectortest"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+	"github.com/seed-f47efad2/cordon/lab/world"
+)
+
+func TestDecodeSignIn(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 3, 2, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		in   string
+		want record.Record
+	}{
+		"risky and refused": {
+			`{"id":"s1","createdDateTime":"2026-11-03T02:00:00Z","userId":"u","userPrincipalName":"a@b","userDisplayName":"Ada","userType":"guest","ipAddress":"203.0.113.7",
+			"sessionId":"se","uniqueTokenIdentifier":"tok","status":{"errorCode":53003,"failureReason":"blocked"},"location":{"city":"X","countryOrRegion":"DE"},
+			"riskState":"atRisk","riskLevelDuringSignIn":"low","riskLevelAggregated":"high","riskDetail":"none","riskEventTypes_v2":["anomalousToken"],"conditionalAccessStatus":"failure"}`,
+			record.Record{
+				Type: "interactiveUser", Subject: identity.Ref{Provider: identity.EntraID, Kind: identity.KindGuest, ObjectID: "u", UPN: "a@b", DisplayName: "Ada"},
+				Result: record.Failure, Code: "53003", Reason: "blocked", IP: "203.0.113.7", Location: "X, DE", Session: "se", Token: "tok", Access: "failure",
+				Risk: &record.Risk{During: "low", Aggregated: "high", State: signal.StateAtRisk, Detail: "none", Types: []string{"anomalousToken"}},
+			},
+		},
+		"interrupted for MFA": {
+			`{"id":"s1","createdDateTime":"2026-11-03T02:00:00Z","userId":"u","status":{"errorCode":50074,"failureReason":"Strong Authentication is required."}}`,
+			record.Record{
+				Type: "interactiveUser", Subject: identity.Ref{Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: "u"},
+				Result: record.Interrupted, Code: "50074", Reason: "Strong Authentication is required.",
+			},
+		},
+		"an application": {
+			`{"id":"s1","createdDateTime":"2026-11-03T02:00:00Z","userId":"","servicePrincipalId":"sp","servicePrincipalName":"App","appId":"ap","signInEventTypes":["managedIdentity"],"status":{"errorCode":0,"failureReason":"Other."}}`,
+			record.Record{
+				Type: "managedIdentity", Subject: identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: "sp", AppID: "ap", DisplayName: "App"},
+				AppID: "ap", Result: record.Success,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, reason := entraid.DecodeSignIn("t", json.RawMessage(c.in))
+			if reason != "" || string(got.Raw) != c.in {
+				t.Fatalf("%q, raw %q", reason, got.Raw)
+			}
+			c.want.Tenant, c.want.Source, c.want.ExternalID, c.want.At = "t", record.SignIn, "s1", at
+			if d := cmp.Diff(c.want, got, cmpopts.IgnoreFields(record.Record{}, "Raw")); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	for _, bad := range []string{`[]`, `{"id":"x"}`, `{"createdDateTime":"2026-11-03T02:00:00Z"}`, `{"id":"x","createdDateTime":"tomorrow"}`} {
+		if _, reason := entraid.DecodeSignIn("t", json.RawMessage(bad)); reason == "" {
+			t.Errorf("%s was read", bad)
+		}
+	}
+}
+
+func TestDecodeAudit(t *testing.T) {
+	t.Parallel()
+	in := `{"id":"a1","category":"RoleManagement","result":"success","resultReason":"x","activityDisplayName":"Add member to role","activityDateTime":"2026-11-03T02:00:00Z",
+		"loggedByService":"Core Directory","initiatedBy":{"user":{"id":"u","userPrincipalName":"a@b","ipAddress":"203.0.113.7"},"app":null},
+		"targetResources":[{"id":"v","type":"User","userPrincipalName":"c@d"},{"id":"r","type":"Role","displayName":"Global Administrator"},{"type":"Other"}]}`
+	got, reason := entraid.DecodeAudit("t", json.RawMessage(in))
+	if reason != "" {
+		t.Fatal(reason)
+	}
+	want := record.Record{
+		Tenant: "t", Source: record.DirectoryAudit, ExternalID: "a1", Type: "Add member to role", Title: "RoleManagement", Result: record.Success, IP: "203.0.113.7",
+		At: time.Date(2026, 11, 3, 2, 0, 0, 0, time.UTC), App: "Core Directory",
+		Subject: identity.Ref{Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: "u", UPN: "a@b"},
+		Others: []record.Party{
+			{Role: "User", Ref: identity.Ref{Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: "v", UPN: "c@d"}},
+			{Role: "Role", Ref: identity.Ref{Provider: identity.EntraID, ObjectID: "r", DisplayName: "Global Administrator"}},
+		},
+	}
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(record.Record{}, "Raw")); d != "" {
+		t.Error(d)
+	}
+	app := `{"id":"a2","activityDisplayName":"Update user","activityDateTime":"2026-11-03T02:00:00Z","result":"failure","resultReason":"denied","initiatedBy":{"app":{"appId":"ap","servicePrincipalId":"sp","displayName":"Sync"}}}`
+	if got, reason = entraid.DecodeAudit("t", json.RawMessage(app)); reason != "" || got.Subject.ObjectID != "sp" || got.Subject.Kind != identity.KindWorkload || got.Result != record.Failure || got.Reason != "denied" {
+		t.Errorf("%q %+v", reason, got)
+	}
+}
+
+// What a sign-in is thought of changes after it happened; reading the risky ones again
+// tells it, though the sign-in still carries the old time.
+func TestRiskySignInsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := connectortest.NewLab(t, 60, "/signIns")
+		who := l.Person(1).UserID
+		l.Apply(world.Event{Type: world.EventDetection, User: who, RiskEventType: "anomalousToken", Name: "d"})
+		state := func() (states []signal.State) {
+			t.Helper()
+			for p, err := range (entraid.RiskySignIns{Tenant: tenant(l)}).Pages(t.Context(), "") {
+				if err != nil || len(p.Rejects) > 0 {
+					t.Fatal(err, p.Rejects)
+				}
+				for _, r := range p.Records {
+					states = append(states, r.Risk.State)
+				}
+			}
+			return states
+		}
+		if got := state(); len(got) != 1 || got[0] != signal.StateAtRisk {
+			t.Fatalf("%v", got)
+		}
+		time.Sleep(40 * time.Hour)
+		if _, err := l.World.UserFeedback(world.Actor{}, world.Dismiss, []string{who}); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(); len(got) != 1 || got[0] != signal.StateDismissed {
+			t.Errorf("after the dismissal: %v", got)
+		}
+		time.Sleep(12 * time.Hour)
+		if got := state(); len(got) != 0 {
+			t.Errorf("older than two days: %v", got)
+		}
+	})
+}
+
+// A long way behind, sign-ins are read a slice at a time, each with its own bookmark.
+func TestSignInsCatchUpBySlices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := connectortest.NewLab(t, 60, "/signIns")
+		source := entraid.SignIns{Tenant: tenant(l)}
+		var made []string
+		for range 20 {
+			time.Sleep(4 * time.Hour)
+			made = append(made, l.Make(world.SignIns, 1, func(n int) { l.Apply(world.Event{Type: world.EventSignIn, User: l.Person(n).UserID}) })...)
+		}
+		seen, bookmarks := map[string]bool{}, map[string]bool{}
+		for p, err := range source.Pages(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range p.Records {
+				seen[r.ExternalID] = true
+			}
+			bookmarks[string(p.Next)] = true
+		}
+		for _, id := range made {
+			if !seen[id] {
+				t.Errorf("%s was not read", id)
+			}
+		}
+		if len(bookmarks) < 20 {
+			t.Errorf("%d bookmarks over a week", len(bookmarks))
+		}
+	})
+}
+
+func FuzzDecodeRecords(f *testing.F) {
+	f.Add([]byte(`{"id":"s","createdDateTime":"2026-11-03T02:00:00Z","status":{"errorCode":1},"signInEventTypes":["x"]}`))
+	f.Add([]byte(`{"id":"a","activityDateTime":"2026-11-03T02:00:00Z","targetResources":[{"id":"x"}],"initiatedBy":{"user":{}}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, decode := range []func(identity.Tenant, json.RawMessage) (record.Record, string){entraid.DecodeSignIn, entraid.DecodeAudit} {
+			if r, reason := decode("t", b); reason == "" && (r.Problem() != "" || string(r.Raw) != string(b)) {
+				t.Errorf("read, and cannot be kept: %s: %q", r.Problem(), b)
+			}
+		}
+		if r, reason := entraid.DecodeRiskyWorkload("t", b); reason == "" && len(r.Subject.Keys()) == 0 && len(r.Subject.ObjectID) == 0 {
+			t.Errorf("a risk of nobody: %q", b)
+		}
+		if s, reason := entraid.DecodeAgent("t", b); reason == "" && s.ExternalID == "" {
+			t.Errorf("a detection without an id: %q", b)
+		}
+	})
+}

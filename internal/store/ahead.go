@@ -1,0 +1,305 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/dispatch"
+	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/signal"
+)
+
+// askedAtOnce is how many values one list in a query holds at most.
+const askedAtOnce = 64
+
+// lists returns the values in parts whose lengths are powers of two, the last
+// value repeated where need be, so that there are few texts to be prepared.
+func lists[T any](values []T) [][]any {
+	var out [][]any
+	for part := range slices.Chunk(values, askedAtOnce) {
+		n := 1
+		for n < len(part) {
+			n *= 2
+		}
+		list := make([]any, 0, n)
+		for _, v := range part {
+			list = append(list, v)
+		}
+		for len(list) < n {
+			list = append(list, part[len(part)-1])
+		}
+		out = append(out, list)
+	}
+	return out
+}
+
+func marks(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
+// asks returns queries of begin and IN and a list of the values, one a list.
+func asks(begin string, args []any, values []string, scan func(rows) error) []statement {
+	var out []statement
+	for _, l := range lists(values) {
+		out = append(out, statement{q: begin + " IN " + marks(len(l)), args: slices.Concat(args, l), scan: scan})
+	}
+	return out
+}
+
+// learnAll returns the queries that learn the rows of the table with the ids.
+func (tx *Tx) learnAll(table, key string, t identity.Tenant, ids []string) []statement {
+	var missing []string
+	for _, id := range ids {
+		if _, ok := tx.known(table, t, id); !ok && !slices.Contains(missing, id) {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found := map[string]bool{}
+	list := asks(`SELECT `+key+`, doc FROM `+table+` WHERE tenant = ? AND `+key, []any{string(t)}, missing, func(r rows) error {
+		var id string
+		var doc []byte
+		err := r.Scan(&id, &doc)
+		tx.learn(table, t, id, string(doc))
+		found[id] = true
+		return err
+	})
+	tx.absent = append(tx.absent, func() {
+		for _, id := range missing {
+			if !found[id] {
+				tx.learn(table, t, id, "")
+			}
+		}
+	})
+	return list
+}
+
+// look runs queries and then notes what they did not find.
+func (tx *Tx) look(list []statement) error {
+	err := tx.send(list)
+	absent := tx.absent
+	tx.absent = nil
+	if err != nil {
+		return err
+	}
+	for _, f := range absent {
+		f()
+	}
+	return nil
+}
+
+// Ahead reads the owners of the subjects' identifiers and the signals that are
+// stored already.
+func (tx *Tx) Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal.Key) error {
+	var list []statement
+	values := map[identity.Key]bool{}
+	var wanted []string
+	for _, ref := range subjects {
+		for _, k := range ref.Keys() {
+			k.Value = clean1(k.Value)
+			if _, ok := tx.owners[ownedKey{t, k}]; !ok && !values[k] {
+				values[k] = true
+				wanted = append(wanted, k.Value)
+			}
+		}
+	}
+	if len(wanted) > 0 {
+		list = append(list, asks(`SELECT k.kind, k.value, i.id, i.doc FROM identity_keys k
+			JOIN identities i ON i.tenant = k.tenant AND i.id = k.identity WHERE k.tenant = ? AND k.value`, []any{string(t)}, wanted, func(r rows) error {
+			var k identity.Key
+			var id string
+			var doc []byte
+			err := r.Scan(&k.Kind, &k.Value, &id, &doc)
+			tx.learn("identities", t, id, string(doc))
+			tx.owners[ownedKey{t, k}] = identity.ID(id)
+			return err
+		})...)
+		tx.absent = append(tx.absent, func() {
+			for k := range values {
+				if _, ok := tx.owners[ownedKey{t, k}]; !ok {
+					tx.owners[ownedKey{t, k}] = ""
+				}
+			}
+		})
+	}
+	bySource := map[signal.Source][]string{}
+	for _, k := range signals {
+		id := clean1(k.ExternalID)
+		if _, ok := tx.rows[rowKey{"signals", t, signalID(string(k.Source), id)}]; !ok {
+			bySource[k.Source] = append(bySource[k.Source], id)
+		}
+	}
+	for source, ids := range bySource {
+		list = append(list, asks(`SELECT `+signalColumns+` FROM signals WHERE tenant = ? AND source = ? AND external_id`,
+			[]any{string(t), string(source)}, ids, func(r rows) error { _, err := tx.scanSignal(t, r); return err })...)
+		tx.absent = append(tx.absent, func() {
+			for _, id := range ids {
+				tx.learn("signals", t, signalID(clean1(string(source)), id), "")
+			}
+		})
+	}
+	if err := tx.look(append(list, tx.directoryAhead(t)...)); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	return nil
+}
+
+// AheadOf reads what an assessment and a plan rest on: signals, account risks,
+// the last assessment, cases and their runs. What waits is written first.
+func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
+	var missing []string
+	for _, id := range ids {
+		if _, ok := tx.list("signals", t, string(id)); !ok && !slices.Contains(missing, string(id)) {
+			missing = append(missing, string(id))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found := map[listKey][]*kept{}
+	for _, id := range missing {
+		for _, what := range []string{"signals", "risks", "cases"} {
+			found[listKey{what, t, id}] = []*kept{}
+		}
+	}
+	note := func(what string, of string, k *kept) {
+		key := listKey{what, t, of}
+		found[key] = append(found[key], k)
+	}
+	args := []any{string(t)}
+	list := tx.writes()
+	list = append(list, asks(`SELECT `+signalColumns+` FROM signals WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
+		k, err := tx.scanSignal(t, r)
+		if err == nil {
+			note("signals", string(k.owner), k)
+		}
+		return err
+	})...)
+	list = append(list, asks(`SELECT `+riskColumns+` FROM account_risks WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
+		k, err := tx.scanRisk(t, r)
+		if err == nil {
+			note("risks", string(k.owner), k)
+		}
+		return err
+	})...)
+	list = append(list, asks(`SELECT id, identity, doc FROM cases WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
+		var id, owner string
+		var doc []byte
+		err := r.Scan(&id, &owner, &doc)
+		note("cases", owner, tx.learn("cases", t, id, string(doc)))
+		if _, ok := found[listKey{"runs", t, id}]; !ok {
+			found[listKey{"runs", t, id}] = []*kept{}
+		}
+		return err
+	})...)
+	list = append(list, asks(`SELECT id, case_id, doc FROM runs WHERE tenant = ? AND case_id IS NOT NULL AND identity`, args, missing, func(r rows) error {
+		var id, file string
+		var doc []byte
+		err := r.Scan(&id, &file, &doc)
+		note("runs", file, tx.learn("runs", t, id, string(doc)))
+		return err
+	})...)
+	list = append(list, tx.learnAll("assessments", "identity", t, missing)...)
+	list = append(list, tx.learnAll("identities", "id", t, missing)...)
+	if err := tx.look(list); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	for k, l := range found {
+		tx.lists[k] = l
+	}
+	return nil
+}
+
+// AheadOfActions reads actions with their runs and identities, and what the gate
+// asks of the tenant as a whole.
+func (tx *Tx) AheadOfActions(t identity.Tenant, actions []action.Action) error {
+	var ids, runs, people []string
+	for _, a := range actions {
+		ids, runs, people = append(ids, string(a.ID)), append(runs, a.Run), append(people, string(a.Identity))
+	}
+	list := tx.learnAll("actions", "id", t, ids)
+	list = append(list, tx.learnAll("runs", "id", t, runs)...)
+	list = append(list, tx.learnAll("identities", "id", t, people)...)
+	if len(list) == 0 {
+		return nil
+	}
+	list = append(list, tx.directoryAhead(t)...)
+	if _, ok := tx.fences[t]; !ok {
+		tx.fences[t] = 0
+		list = append(list, statement{q: selectFence, args: []any{string(t), leaseDispatch}, scan: func(r rows) error {
+			var fence int64
+			err := r.Scan(&fence)
+			tx.fences[t] = fence
+			return err
+		}})
+	}
+	if _, ok := tx.stops[t]; !ok {
+		tx.stops[t] = nil
+		list = append(list, statement{q: selectStops, args: []any{string(t)}, scan: func(r rows) error {
+			var doc []byte
+			if err := r.Scan(&doc); err != nil {
+				return err
+			}
+			s, err := decode[dispatch.Stop](doc)
+			tx.stops[t] = append(tx.stops[t], s)
+			return err
+		}})
+	}
+	if err := tx.look(list); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	return nil
+}
+
+// directoryAhead returns the query of the tenant's directory facts, unless they
+// are known.
+func (tx *Tx) directoryAhead(t identity.Tenant) []statement {
+	if _, ok := tx.dirs[t]; ok {
+		return nil
+	}
+	tx.dirs[t] = connector.DirectoryFacts{}
+	return []statement{{q: selectDirectory, args: []any{string(t)}, scan: func(r rows) error {
+		var doc []byte
+		if err := r.Scan(&doc); err != nil {
+			return err
+		}
+		d, err := tx.db.directory.decoded(t, doc)
+		tx.dirs[t] = d
+		return err
+	}}}
+}
+
+// directories remembers the last reading of each tenant's directory decoded: every
+// plan and every decision asks for it, it is large, and it changes once in minutes.
+type directories struct {
+	mu   sync.Mutex
+	last map[identity.Tenant]decodedDirectory
+}
+
+type decodedDirectory struct {
+	doc   []byte
+	facts connector.DirectoryFacts
+}
+
+// decoded returns the facts of a document; nobody changes them in place.
+func (d *directories) decoded(t identity.Tenant, doc []byte) (connector.DirectoryFacts, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last, ok := d.last[t]; ok && bytes.Equal(last.doc, doc) {
+		return last.facts, nil
+	}
+	facts, err := decode[connector.DirectoryFacts](doc)
+	if err != nil {
+		return facts, err
+	}
+	if d.last == nil {
+		d.last = map[identity.Tenant]decodedDirectory{}
+	}
+	d.last[t] = decodedDirectory{bytes.Clone(doc), facts}
+	return facts, nil
+}
