@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/console"
 	"github.com/seed-f47efad2/cordon/internal/desk"
@@ -62,6 +63,7 @@ type App struct {
 
 	db        *store.DB
 	driver    *run.Driver
+	campaigns *campaign.Driver
 	pipeline  *ingest.Pipeline
 	desk      *desk.Service
 	operators *desk.Operators
@@ -155,6 +157,9 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.driver = &run.Driver{
 		Store: a.db.Runs(), Planner: planner{a}, Catalogue: a.specs, Policy: a.policy, Mode: a.mode, Now: o.Now,
 		Connected: a.connected, Nudge: a.nudgeDispatch, Log: o.Log,
+	}
+	a.campaigns = &campaign.Driver{
+		Store: a.db.Campaigns(), Runs: a.driver, Now: o.Now, Forecast: a.forecast, Nudge: a.nudgeDispatch, Log: o.Log,
 	}
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
@@ -250,6 +255,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		work.Go(func() { a.driveRuns(ctx) })
 	}
 	work.Go(func() { a.reconcile(ctx) })
+	work.Go(func() { a.driveCampaigns(ctx) })
 	work.Go(func() { a.expireHandOvers(ctx) })
 	work.Go(func() { a.watchFeeds(ctx) })
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -153,6 +154,32 @@ func (a *App) reconcile(ctx context.Context) {
 			a.log.Error("due work could not be done; it is tried again", "err", err)
 		}
 	})
+}
+
+// driveCampaigns lets campaigns go on as far as their runs have come. A wave that
+// has left must not leave the limits unused for long.
+func (a *App) driveCampaigns(ctx context.Context) {
+	every(ctx, 250*time.Millisecond, func() {
+		if err := a.campaigns.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("a campaign could not be moved; it is tried again", "err", err)
+		}
+	})
+}
+
+// forecast says how long so many requests take to leave by the published limits,
+// and false when another process owns the tenant's budget.
+func (a *App) forecast(t identity.Tenant, cost map[action.Bucket]int) (time.Duration, bool) {
+	for _, k := range a.tenants {
+		if _, owner := k.dispatcher.Lease(); k.key != t || !owner {
+			continue
+		}
+		var longest time.Duration
+		for b, n := range cost {
+			longest = max(longest, k.dispatcher.Budget().Forecast(b, n))
+		}
+		return longest, true
+	}
+	return 0, false
 }
 
 // expireHandOvers deletes passwords that nobody revealed in time.

@@ -120,7 +120,9 @@ type Campaign struct {
 }
 
 // Over reports whether nothing is left to do for it.
-func (c Campaign) Over() bool { return c.State.Final() && (c.State != Stopped || c.Withdrawn || c.Begun == 0) }
+func (c Campaign) Over() bool {
+	return c.State.Final() && (c.State != Stopped || c.Withdrawn || c.Begun == 0)
+}
 
 // Root returns the hash that people approve: over the tenant, the playbook and
 // catalogue, how it goes, and each identity with the hash of its plan, in order.

@@ -2,14 +2,19 @@ package cli
 
 import (
 	"cmp"
+	"errors"
+	"os"
+	"runtime/pprof"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/seed-f47efad2/cordon/internal/fault"
 )
 
 func newBench(e Env) *cobra.Command {
-	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e))
+	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e), newBenchStorm(e))
 }
 
 // quantiles are of durations, in milliseconds.
@@ -31,4 +36,20 @@ func quantilesOf(all []time.Duration) quantiles {
 		return float64(sorted[min(max(n, 0), len(sorted)-1)].Microseconds()) / 1000
 	}
 	return quantiles{at(0.50), at(0.95), at(0.99), at(1)}
+}
+
+// profile writes a CPU profile to the file until the function that it returns is
+// called.
+func profile(path string) (stop func() error, err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "--cpuprofile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }

@@ -21,7 +21,7 @@ import (
 
 func newDeskCommands(e Env) []*cobra.Command {
 	return []*cobra.Command{
-		newSignals(e), newIdentities(e), newCases(e), newRuns(e), newApprovals(e), newActions(e),
+		newSignals(e), newIdentities(e), newCases(e), newRuns(e), newApprovals(e), newActions(e), newCampaigns(e),
 		newExplain(e), newApprove(e), newReject(e), newUndo(e), newHold(e), newVerdict(e),
 	}
 }

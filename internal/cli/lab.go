@@ -44,6 +44,7 @@ type lab struct {
 	cast     map[string]world.Account
 	secret   string
 	speed    float64
+	more     []string // further object ids that the product must leave alone
 }
 
 // openLab seeds the tenant and binds its listener; nothing is served yet.
@@ -133,6 +134,9 @@ func (l *lab) protected() (ids []string, why []string) {
 		}
 		return true
 	})
+	for _, id := range l.more {
+		add(id, "listed")
+	}
 	if l.story != nil {
 		for _, alias := range l.story.Protected {
 			add(l.cast[alias].UserID, "named by the scenario")

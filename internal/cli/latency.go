@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"time"
@@ -197,15 +196,11 @@ func (x *latencyBench) run(ctx context.Context, f latencyFlags, n int) (r latenc
 		return r, fmt.Errorf("the simulated tenant's directory was not read: %w", err)
 	}
 	if f.profile != "" {
-		file, err := os.Create(f.profile)
+		stopProfile, err := profile(f.profile)
 		if err != nil {
-			return r, fault.Errorf(fault.Invalid, "--cpuprofile: %w", err)
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
 			return r, err
 		}
-		defer pprof.StopCPUProfile()
+		defer func() { err = errors.Join(err, stopProfile()) }()
 	}
 	happened, err := x.detect(appCtx, f.rate)
 	if err != nil {

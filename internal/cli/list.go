@@ -32,7 +32,7 @@ type listing[T any] struct {
 type filters struct {
 	tenant, identity, caseID, run, name, level, playbook, kind, source, typ, since string
 	state                                                                          []string
-	person                                                                         bool
+	person, open                                                                   bool
 	limit                                                                          int
 }
 

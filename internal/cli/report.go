@@ -279,7 +279,7 @@ func (x *demo) report(ctx context.Context, c *conductor) (demoReport, error) {
 		}
 	}
 	r.OK = r.OK && len(r.Identities) == len(x.lab.story.Expect)
-	trail, err := x.trail(ctx)
+	trail, err := trailOf(ctx, x.app.Store().Desk())
 	if err != nil {
 		return r, err
 	}
@@ -312,11 +312,11 @@ func requests(ledger []graphsim.Entry) (sent, refused int) {
 	return sent, refused
 }
 
-// trail returns every entry of the trail, sequenced or not.
-func (x *demo) trail(ctx context.Context) ([]audit.Entry, error) {
+// trailOf returns every entry of the trail, sequenced or not.
+func trailOf(ctx context.Context, d desk.Store) ([]audit.Entry, error) {
 	var all []audit.Entry
 	for p := (desk.Page{Limit: 500}); ; {
-		list, err := x.app.Store().Desk().AuditEntries(ctx, desk.AuditFilter{}, p)
+		list, err := d.AuditEntries(ctx, desk.AuditFilter{}, p)
 		if err != nil {
 			return nil, err
 		}
