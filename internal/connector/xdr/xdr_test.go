@@ -107,6 +107,20 @@ func TestOrderOfRowsDoesNotMatter(t *testing.T) {
 	}
 }
 
+// An alert of which two people are the source is a signal for each of them, under the
+// ids that every channel gives them.
+func TestAlertOfTwoPeople(t *testing.T) {
+	t.Parallel()
+	second := strings.NewReplacer("1105", "1106", "rvale", "klind", "000000000001", "000000000002", "robin.vale", "kim.lind").Replace(alertRows[1])
+	var ids []string
+	for _, s := range decode(append([]string{second}, alertRows...)...).Signals {
+		ids = append(ids, s.ExternalID+" "+s.Subject.SAM)
+	}
+	if want := []string{"aa1 rvale", "aa1#aaaaaaaa-0000-4000-8000-000000000002 klind"}; !slices.Equal(ids, want) {
+		t.Errorf("%q, want %q", ids, want)
+	}
+}
+
 func TestAlertsOfOtherServicesAreRecords(t *testing.T) {
 	t.Parallel()
 	p := decode(row("AlertEvidence", `{"Timestamp":"2026-11-03T07:00:00Z","AlertId":"da1","Title":"Malware","ServiceSource":"Microsoft Defender for Endpoint","EntityType":"User","AccountObjectId":"x"}`),
