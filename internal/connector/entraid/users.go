@@ -161,6 +161,7 @@ func (Registration) Permissions() []string { return []string{"AuditLog.Read.All"
 type registration struct {
 	ID                    string `json:"id"`
 	UserPrincipalName     string `json:"userPrincipalName"`
+	UserDisplayName       string `json:"userDisplayName"`
 	IsMFARegistered       *bool  `json:"isMfaRegistered"`
 	IsPasswordlessCapable *bool  `json:"isPasswordlessCapable"`
 }
@@ -184,7 +185,10 @@ func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2
 					continue
 				}
 				page.Facts = append(page.Facts, connector.AccountFacts{
-					Ref:   identity.Ref{Provider: identity.EntraID, ObjectID: o.Value.ID},
+					Ref: identity.Ref{
+						Provider: identity.EntraID, Kind: identity.KindPerson, // only people register methods
+						ObjectID: o.Value.ID, UPN: o.Value.UserPrincipalName, DisplayName: o.Value.UserDisplayName,
+					},
 					Facts: identity.Facts{RegistrationAsOf: at, MFARegistered: o.Value.IsMFARegistered, Passwordless: o.Value.IsPasswordlessCapable},
 				})
 			}
