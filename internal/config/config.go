@@ -95,15 +95,25 @@ type Connectors struct {
 	// WorkloadDetections needs Workload ID Premium in the tenant.
 	WorkloadDetections time.Duration `yaml:"workload_detections"`
 	RiskyUsers         time.Duration `yaml:"risky_users"`
+	RiskyWorkloads     time.Duration `yaml:"risky_workloads"`
+	Agents             time.Duration `yaml:"agents"` // Graph's beta; off unless given
 	Alerts             time.Duration `yaml:"alerts"`
+	Incidents          time.Duration `yaml:"incidents"`
+	Sensors            time.Duration `yaml:"sensors"` // and the health issues of Defender for Identity
+	SignIns            time.Duration `yaml:"sign_ins"`
+	OtherSignIns       time.Duration `yaml:"other_sign_ins"` // not interactive; Graph's beta
+	RiskySignIns       time.Duration `yaml:"risky_sign_ins"`
+	Audits             time.Duration `yaml:"audits"`
 	Directory          time.Duration `yaml:"directory"`
+	Users              time.Duration `yaml:"users"`
 	Registration       time.Duration `yaml:"registration"`
 	OpenCases          time.Duration `yaml:"open_cases"` // facts and history of accounts with an open case
 }
 
 // WithDefaults returns c with the intervals that were not given. Identity
 // protection allows one request a second for the whole tenant, so its streams
-// take well under half of that.
+// take well under half of that; the reports, sign-ins and audits among them, allow
+// five in ten seconds.
 func (c Connectors) WithDefaults() Connectors {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -113,8 +123,17 @@ func (c Connectors) WithDefaults() Connectors {
 	set(&c.RiskDetections, 15*time.Second)
 	set(&c.WorkloadDetections, 30*time.Second)
 	set(&c.RiskyUsers, 30*time.Second)
+	set(&c.RiskyWorkloads, time.Minute)
+	set(&c.Agents, -time.Second)
 	set(&c.Alerts, 15*time.Second)
+	set(&c.Incidents, time.Minute)
+	set(&c.Sensors, 5*time.Minute)
+	set(&c.SignIns, time.Minute)
+	set(&c.OtherSignIns, 5*time.Minute)
+	set(&c.RiskySignIns, 30*time.Minute)
+	set(&c.Audits, time.Minute)
 	set(&c.Directory, 10*time.Minute)
+	set(&c.Users, 5*time.Minute)
 	set(&c.Registration, 6*time.Hour)
 	set(&c.OpenCases, time.Minute)
 	return c
@@ -137,6 +156,17 @@ func (t Tenant) Policy() identity.Policy {
 		p.List = append(p.List, identity.Protected{Match: e.ID + e.UPN + e.SID + e.Group, Group: e.Group != "", Reason: e.Reason})
 	}
 	return p
+}
+
+// ProtectedNames returns the protected user principal names.
+func (t Tenant) ProtectedNames() []string {
+	var names []string
+	for _, e := range t.Protected {
+		if e.UPN != "" {
+			names = append(names, e.UPN)
+		}
+	}
+	return names
 }
 
 // ProtectedGroups returns the object ids of the protected groups of Entra.

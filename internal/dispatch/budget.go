@@ -119,6 +119,12 @@ func (b *Budget) Poll(ctx context.Context) error {
 	return b.take(ctx, action.BucketIdentityProtection, turnPoll)
 }
 
+// PollReports is Poll for one request to the reports, which sign-ins, audits and
+// authentication methods share.
+func (b *Budget) PollReports(ctx context.Context) error {
+	return b.take(ctx, action.BucketReports, turnPoll)
+}
+
 // Forecast returns how long n more requests of the bucket would take to leave,
 // others not counted: the floor that the published limit puts under a campaign.
 func (b *Budget) Forecast(name action.Bucket, n int) time.Duration {

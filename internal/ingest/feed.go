@@ -230,10 +230,10 @@ func (w watch) merge(t identity.Tenant, states map[connector.Name]connector.Feed
 			continue
 		}
 		s := get(k.stream)
-		if h.success.After(s.Success) {
+		if !h.success.IsZero() && !h.success.Before(s.Success) {
 			s.Success, s.Since, s.Failure = h.success, h.success, ""
 		}
-		if h.failedAt.After(s.Success) && h.failure != "" {
+		if !h.failedAt.Before(s.Success) && h.failure != "" {
 			s.Failure, s.FailedAt = h.failure, h.failedAt
 		}
 		states[k.stream] = s

@@ -234,6 +234,7 @@ func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Sour
 			if err != nil {
 				return err
 			}
+			p.Heard(t, s.Name()) // to catch up may take hours, and is no silence
 		}
 		return nil
 	}()

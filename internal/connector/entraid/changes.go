@@ -155,4 +155,3 @@ func (c UserChanges) page(ctx context.Context, p graph.Page[deltaUser], number i
 	page.Facts = append(page.Facts, read...)
 	return page, nil
 }
-

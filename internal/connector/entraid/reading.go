@@ -148,7 +148,14 @@ func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, r readi
 
 func (r reading) pace(ctx context.Context, t Tenant) error {
 	if r.report {
-		return nil
+		return t.paceReports(ctx)
 	}
 	return t.pace(ctx)
+}
+
+func (t Tenant) paceReports(ctx context.Context) error {
+	if t.PaceReports == nil {
+		return nil
+	}
+	return t.PaceReports(ctx)
 }

@@ -171,6 +171,10 @@ type registration struct {
 func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	return func(yield func(connector.Page, error) bool) {
 		at := c.Now()
+		if err := c.paceReports(ctx); err != nil {
+			yield(connector.Page{}, err)
+			return
+		}
 		r := graph.Request{Path: "/reports/authenticationMethods/userRegistrationDetails", Query: url.Values{"$top": {"1000"}}, Priority: graph.Low}
 		// Graph: this report allows 5 requests in 10 seconds and names the wait.
 		for p, err := range graph.Pages[registration](ctx, c.Graph, r, graph.Paging{Wait: 2 * time.Minute}) {
