@@ -31,6 +31,9 @@ type batch struct {
 	risky   []identity.Ref // accounts of open cases whose risk changed
 	touched map[identity.ID]*touch
 	order   []identity.ID // of touched, as they came
+
+	except   []risk.Exception // the tenant's, once excepted says that they were read
+	excepted bool
 }
 
 // A touch is what a page brought for one identity.
@@ -418,6 +421,9 @@ func (b *batch) assess(id identity.ID) (on []string, err error) {
 	} else if ok {
 		in.Verdict = risk.Verdict{Word: string(v.Word), At: v.At}
 	}
+	if in.Exceptions, err = b.exceptions(); err != nil {
+		return nil, err
+	}
 	old, err := b.tx.Assessment(b.tenant, id)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return nil, err
@@ -434,6 +440,18 @@ func (b *batch) assess(id identity.ID) (on []string, err error) {
 		on = append(on, playbook.OnCase)
 	}
 	return on, err
+}
+
+// exceptions reads the tenant's exceptions once for the batch.
+func (b *batch) exceptions() ([]risk.Exception, error) {
+	if !b.excepted {
+		var err error
+		if b.except, err = b.tx.Exceptions(b.tenant); err != nil {
+			return nil, err
+		}
+		b.excepted = true
+	}
+	return b.except, nil
 }
 
 // file lets the identity's case absorb the assessment. A case is opened at level

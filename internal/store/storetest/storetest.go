@@ -43,7 +43,7 @@ type Ports struct {
 func Run(t *testing.T, open func(t *testing.T) Ports) {
 	for name, suite := range map[string]func(*testing.T, func(*testing.T) Ports){
 		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals, "Records": records, "Feeds": feeds,
-		"Identities": identities, "Cases": cases, "Dispatch": dispatches, "Races": races,
+		"Identities": identities, "Cases": cases, "Casework": casework, "Dispatch": dispatches, "Races": races,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
