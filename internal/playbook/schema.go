@@ -56,7 +56,9 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 	parallel := object([]string{"id", "parallel"}, m{"id": slugs, "if": condition, "parallel": m{"type": "array", "minItems": 2, "maxItems": maxSteps, "items": m{"$ref": "#/$defs/step"}}})
 	// The key that is there says what a step is, so that an editor says what is wrong
 	// with it and not with all four.
-	of := func(key string, then, els any) m { return m{"if": m{"required": []string{key}}, "then": then, "else": els} }
+	of := func(key string, then, els any) m {
+		return m{"if": m{"required": []string{key}}, "then": then, "else": els}
+	}
 	entry := of("wait", wait, of("end", end, of("parallel", parallel, m{"$ref": "#/$defs/step"})))
 	cause := m{"enum": texts(signal.Causes())}
 	doc := object([]string{"playbook", "id", "version", "title", "owner", "mode", "trigger", "steps"}, m{
@@ -74,7 +76,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 			"rate": object([]string{"key", "limit", "per"}, m{
 				"key": cel, "limit": m{"type": "integer", "minimum": 1}, "per": duration, "over": enum(string(OverHold), string(OverRefuse)),
 			}),
-			"refuse":      m{"type": "array", "maxItems": maxGuards, "items": object([]string{"when", "why"}, m{"when": cel, "why": text})},
+			"refuse": m{"type": "array", "maxItems": maxGuards, "items": object([]string{"when", "why"}, m{"when": cel, "why": text})},
 		}),
 		"steps": m{"type": "array", "minItems": 1, "maxItems": maxSteps, "items": entry},
 		"done":  object(nil, m{"contained_when": cel, "on_failure": list(enum("undo"))}),
