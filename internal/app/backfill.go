@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"strings"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
@@ -21,11 +23,15 @@ import (
 // backfillPage is how many records of a file one transaction takes.
 const backfillPage = 500
 
-// Backfill reads a file of Graph objects into the tenant and returns the counts.
-// A record that cannot be used goes to reject with its place and reason; it
+// Backfill reads a file of a format, one of Formats, into the tenant and returns the
+// counts. A record that cannot be used goes to reject with its place and reason; it
 // stops nothing. name is the file's, for places.
-func (a *App) Backfill(ctx context.Context, t identity.Tenant, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
+func (a *App) Backfill(ctx context.Context, t identity.Tenant, format, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
 	var total ingest.Result
+	read, ok := formats[format]
+	if !ok {
+		return total, fault.Errorf(fault.Invalid, "there is no format %.40q; this version reads %s", format, strings.Join(Formats(), ", "))
+	}
 	if _, ok := a.settings.Load().tenants[t]; !ok {
 		return total, fault.Errorf(fault.Invalid, "the configuration has no tenant %s", t)
 	}
@@ -41,18 +47,35 @@ func (a *App) Backfill(ctx context.Context, t identity.Tenant, name string, r io
 		page = connector.Page{}
 		return err
 	}
-	for rec, err := range graphfile.Records(r) {
+	for part, err := range read(t, name, r) {
 		if err != nil {
 			return total, fmt.Errorf("%s: %w", name, err)
 		}
-		classify(&page, t, rec, name)
-		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects) >= backfillPage {
+		page.Signals, page.Accounts = append(page.Signals, part.Signals...), append(page.Accounts, part.Accounts...)
+		page.Records, page.Rejects = append(page.Records, part.Records...), append(page.Rejects, part.Rejects...)
+		page.Facts = append(page.Facts, part.Facts...)
+		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects)+len(page.Facts) >= backfillPage {
 			if err := flush(); err != nil {
 				return total, err
 			}
 		}
 	}
 	return total, flush()
+}
+
+// graphObjects reads files of Graph objects, a page to an object.
+func graphObjects(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {
+	return func(yield func(connector.Page, error) bool) {
+		for rec, err := range graphfile.Records(r) {
+			var page connector.Page
+			if err == nil {
+				classify(&page, t, rec, name)
+			}
+			if !yield(page, err) {
+				return
+			}
+		}
+	}
 }
 
 // classify puts a record into the page as what it is. Graph leaves @odata.type out

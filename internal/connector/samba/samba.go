@@ -42,6 +42,7 @@ type Decoder struct {
 const (
 	typeAuthentication = "Authentication"
 	typeAuthorization  = "Authorization"
+	typeTicket         = "KDC Authorization" // of Samba 4.19 and later
 	typeChange         = "dsdbChange"
 	typePassword       = "passwordChange"
 	typeGroup          = "groupChange"
@@ -64,6 +65,7 @@ type line struct {
 	Type           string          `json:"type"`
 	Authentication *authentication `json:"Authentication"`
 	Authorization  *authorization  `json:"Authorization"`
+	Ticket         *authorization  `json:"KDC Authorization"`
 	Change         *change         `json:"dsdbChange"`
 	Password       *change         `json:"passwordChange"`
 	Group          *change         `json:"groupChange"`
@@ -101,6 +103,7 @@ type authorization struct {
 	SessionID           string `json:"sessionId"`
 	LogonServer         string `json:"logonServer"`
 	TransportProtection string `json:"transportProtection"`
+	Status              string `json:"status"` // of a ticket only
 }
 
 // change is a change of the directory, of a password or of a group's members.
@@ -154,6 +157,8 @@ func (d Decoder) Decode(raw []byte) (r record.Record, keep bool, reason string) 
 		r = l.Authentication.record()
 	case l.Type == typeAuthorization && l.Authorization != nil:
 		r = l.Authorization.record()
+	case l.Type == typeTicket && l.Ticket != nil:
+		r = l.Ticket.record()
 	case l.Type == typeChange && l.Change != nil:
 		r = d.directory(l.Change)
 	case l.Type == typePassword && l.Password != nil:
@@ -228,6 +233,9 @@ func (a *authorization) record() record.Record {
 	}
 	if r.Subject.SID == "" {
 		r.Subject = identity.Ref{}
+	}
+	if a.Status != "" && a.Status != "NT_STATUS_OK" {
+		r.Result, r.Code, r.Reason = record.Failure, a.Status, words(a.Status)
 	}
 	return r
 }

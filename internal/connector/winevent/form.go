@@ -1,6 +1,7 @@
 package winevent
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
@@ -202,6 +203,26 @@ func digits(s string) string {
 		return ""
 	}
 	return s
+}
+
+// IsXML reports whether a stream is XML, by its first character, and returns the
+// stream as it was.
+func IsXML(r io.Reader) (bool, io.Reader, error) {
+	in := bufio.NewReader(r)
+	for n := 1; ; n++ {
+		head, err := in.Peek(n)
+		if err != nil {
+			if err == io.EOF || err == bufio.ErrBufferFull {
+				err = nil // nothing but white space
+			}
+			return false, in, err
+		}
+		switch c := head[n-1]; c {
+		case ' ', '\t', '\r', '\n', 0xEF, 0xBB, 0xBF: // and a byte-order mark
+		default:
+			return c == '<', in, nil
+		}
+	}
 }
 
 // MaxEvent bounds one event, in bytes. Windows' own bound is 64 KiB of data.
