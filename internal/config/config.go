@@ -29,7 +29,32 @@ type Config struct {
 	Audit     Audit      `yaml:"audit"`
 	Playbooks []string   `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
 	Operators []Operator `yaml:"operators"`
+	Retention Retention  `yaml:"retention"`
 	Tenants   []Tenant   `yaml:"tenants"`
+}
+
+// A Retention says how long rows are kept that nothing needs any more. A negative
+// duration keeps them for ever.
+type Retention struct {
+	Records  time.Duration `yaml:"records"`  // sign-ins, audits, logons; 2160h (90 days)
+	Rejects  time.Duration `yaml:"rejects"`  // what could not be read; 2160h
+	Versions time.Duration `yaml:"versions"` // what signals and assessments said before; 9600h (400 days)
+	Intents  time.Duration `yaml:"intents"`  // what left the house, for the brakes' counts; 720h, at least 48h
+}
+
+// WithDefaults returns r with the durations that were not given.
+func (r Retention) WithDefaults() Retention {
+	const day = 24 * time.Hour
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&r.Records, 90*day)
+	set(&r.Rejects, 90*day)
+	set(&r.Versions, 400*day)
+	set(&r.Intents, 30*day)
+	return r
 }
 
 // TLS is the listener's certificate; without one Cordon listens on loopback only.
