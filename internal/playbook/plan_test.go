@@ -471,7 +471,7 @@ func TestHashCoversTheCatalogue(t *testing.T) {
 	in := given(t, "on: [manual]\nidentity: {}")
 	raised := shipped(t, func(all []action.Spec) {
 		for i := range all {
-			if all[i].Name == "entra.user.dismiss_risk" {
+			if all[i].Name == "entra.workload.dismiss_risk" {
 				all[i].Version = 2
 			}
 		}
