@@ -33,6 +33,11 @@ func Rehearse(p playbook.Plan, in playbook.Input, turns []playbook.Turn) playboo
 		if w.r.Reason != "" {
 			line += ": " + w.r.Reason
 		}
+		if w.r.State == Contained {
+			if why, still := w.r.still(); !still {
+				line += "; then taken back: " + why
+			}
+		}
 		out.Lines = append(out.Lines, strings.Join(strings.Fields(line), " "))
 	}
 	for _, s := range w.r.Steps {
