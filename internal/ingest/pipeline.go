@@ -13,7 +13,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // The defaults of a Pipeline, and its bounds.
@@ -69,6 +71,29 @@ type Result struct {
 	Facts int           `json:"facts"`           // accounts whose facts changed
 	Cases []casefile.ID `json:"cases,omitempty"` // opened or reopened
 	Runs  []run.ID      `json:"runs,omitempty"`  // started
+
+	outcomes []Outcome // of one transaction
+}
+
+// An Outcome is what became of one thing in a page. Key is what PlaceOf says for a
+// signal, a risk or a record, and the Place of a reject, which has a Reason and no Put.
+type Outcome struct {
+	Key    string
+	Put    Put
+	Reason string
+}
+
+// PlaceOf names a signal, an account risk or a record where it has no place of its own.
+func PlaceOf(v any) string {
+	switch v := v.(type) {
+	case signal.Signal:
+		return "signal " + v.ExternalID
+	case signal.AccountRisk:
+		return "risk of " + v.Subject.Name()
+	case record.Record:
+		return "record " + v.ExternalID
+	}
+	return ""
 }
 
 func (r Result) Plus(o Result) Result {
@@ -84,7 +109,8 @@ func (r Result) Plus(o Result) Result {
 	return r
 }
 
-func (r *Result) count(p Put) {
+func (r *Result) count(p Put, of string) {
+	r.outcomes = append(r.outcomes, Outcome{Key: of, Put: p})
 	switch p {
 	case PutNew:
 		r.New++
@@ -110,6 +136,18 @@ func (r *Result) count(p Put) {
 // LookupTimeout for each transaction; that they could not be read never loses a
 // signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
+	return p.takeAll(ctx, t, stream, page, func([]Outcome) {})
+}
+
+// TakeEach is Take that also says what became of each thing in the page. What is not
+// in the answer changed nothing: it was known.
+func (p *Pipeline) TakeEach(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, []Outcome, error) {
+	var out []Outcome
+	res, err := p.takeAll(ctx, t, stream, page, func(some []Outcome) { out = append(out, some...) })
+	return res, out, err
+}
+
+func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, each func([]Outcome)) (Result, error) {
 	total := p.recent.known(&page)
 	var parts []connector.Page
 	for more, room := true, atFirst; more; room = min(2*room, atOnce) {
@@ -132,6 +170,7 @@ func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector
 			return total, err
 		}
 		p.recent.add(part.Signals)
+		each(res.outcomes)
 		total = total.Plus(res)
 	}
 	cancel()
