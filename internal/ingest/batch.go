@@ -140,7 +140,7 @@ func (b *batch) aheadOfRisks(list []signal.AccountRisk) error {
 
 func (b *batch) reject(stream connector.Name, r connector.Reject) error {
 	b.res.Rejected++
-	b.res.outcomes = append(b.res.outcomes, Outcome{Key: r.Place, Reason: r.Reason})
+	b.res.Outcomes = append(b.res.Outcomes, Outcome{Key: r.Place, Reason: r.Reason})
 	return b.tx.PutReject(b.tenant, stream, r, b.now)
 }
 

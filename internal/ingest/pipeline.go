@@ -72,7 +72,7 @@ type Result struct {
 	Cases []casefile.ID `json:"cases,omitempty"` // opened or reopened
 	Runs  []run.ID      `json:"runs,omitempty"`  // started
 
-	outcomes []Outcome // of one transaction
+	Outcomes []Outcome `json:"-"` // of one transaction; not in sums
 }
 
 // An Outcome is what became of one thing in a page. Key is what PlaceOf says for a
@@ -110,7 +110,7 @@ func (r Result) Plus(o Result) Result {
 }
 
 func (r *Result) count(p Put, of string) {
-	r.outcomes = append(r.outcomes, Outcome{Key: of, Put: p})
+	r.Outcomes = append(r.Outcomes, Outcome{Key: of, Put: p})
 	switch p {
 	case PutNew:
 		r.New++
@@ -170,7 +170,7 @@ func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connec
 			return total, err
 		}
 		p.recent.add(part.Signals)
-		each(res.outcomes)
+		each(res.Outcomes)
 		total = total.Plus(res)
 	}
 	cancel()
