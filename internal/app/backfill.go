@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
@@ -20,7 +21,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// backfillPage is how many records of a file one transaction takes.
+// backfillPage is how many records of a file are handed on together.
 const backfillPage = 500
 
 // Backfill reads a file of a format, one of Formats, into the tenant and returns the
@@ -35,32 +36,66 @@ func (a *App) Backfill(ctx context.Context, t identity.Tenant, format, name stri
 	if _, ok := a.settings.Load().tenants[t]; !ok {
 		return total, fault.Errorf(fault.Invalid, "the configuration has no tenant %s", t)
 	}
-	var page connector.Page
-	flush := func() error {
-		for _, k := range page.Rejects {
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan pageRead, 2) // one page is decoded while another is stored
+	var wg sync.WaitGroup
+	wg.Go(func() { readPages(ctx, read(t, name, r), pages) })
+	defer wg.Wait()
+	defer cancel()
+	for p := range pages {
+		if p.err != nil {
+			return total, fmt.Errorf("%s: %w", name, p.err)
+		}
+		for _, k := range p.page.Rejects {
 			if err := reject(k); err != nil {
-				return err
+				return total, err
 			}
 		}
-		res, err := a.pipeline.Take(ctx, t, "", page)
-		total = total.Plus(res)
-		page = connector.Page{}
-		return err
+		res, err := a.pipeline.Fill(ctx, t, p.page)
+		if total = total.Plus(res); err != nil {
+			return total, err
+		}
 	}
-	for part, err := range read(t, name, r) {
+	return total, ctx.Err()
+}
+
+// A pageRead is the next page of a file, or why there is none.
+type pageRead struct {
+	page connector.Page
+	err  error
+}
+
+// readPages gathers pages of backfillPage records until parts or ctx end, and closes
+// pages.
+func readPages(ctx context.Context, parts iter.Seq2[connector.Page, error], pages chan<- pageRead) {
+	defer close(pages)
+	send := func(p pageRead) bool {
+		select {
+		case pages <- p:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	var page connector.Page
+	for part, err := range parts {
 		if err != nil {
-			return total, fmt.Errorf("%s: %w", name, err)
+			if send(pageRead{page: page}) { // what came before it stays taken
+				send(pageRead{err: err})
+			}
+			return
 		}
 		page.Signals, page.Accounts = append(page.Signals, part.Signals...), append(page.Accounts, part.Accounts...)
 		page.Records, page.Rejects = append(page.Records, part.Records...), append(page.Rejects, part.Rejects...)
 		page.Facts = append(page.Facts, part.Facts...)
 		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects)+len(page.Facts) >= backfillPage {
-			if err := flush(); err != nil {
-				return total, err
+			if !send(pageRead{page: page}) {
+				return
 			}
+			page = connector.Page{}
 		}
 	}
-	return total, flush()
+	send(pageRead{page: page})
 }
 
 // graphObjects reads files of Graph objects, a page to an object.

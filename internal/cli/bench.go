@@ -9,7 +9,7 @@ import (
 )
 
 func newBench(e Env) *cobra.Command {
-	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e))
+	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e), newBenchIngest(e))
 }
 
 // quantiles are of durations, in milliseconds.

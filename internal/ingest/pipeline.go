@@ -25,6 +25,7 @@ const (
 	silence       = 3
 	atFirst       = 10   // records in the first transaction of a page
 	atOnce        = 20   // records in one transaction at most; see Take
+	inBulk        = 500  // records in one transaction of Fill
 	recordsAtOnce = 100  // records (of package record) in one transaction: each is little work
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
@@ -136,21 +137,41 @@ func (r *Result) count(p Put, of string) {
 // LookupTimeout for each transaction; that they could not be read never loses a
 // signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
-	return p.takeAll(ctx, t, stream, page, func([]Outcome) {})
+	return p.takeAll(ctx, t, stream, page, live, func([]Outcome) {})
+}
+
+// Fill is Take for what is read from a file: it stores no cursor, remembers nothing
+// of what it has seen, and takes large transactions, because nobody waits for it.
+func (p *Pipeline) Fill(ctx context.Context, t identity.Tenant, page connector.Page) (Result, error) {
+	return p.takeAll(ctx, t, "", page, bulk, func([]Outcome) {})
 }
 
 // TakeEach is Take that also says what became of each thing in the page. What is not
 // in the answer changed nothing: it was known.
 func (p *Pipeline) TakeEach(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, []Outcome, error) {
 	var out []Outcome
-	res, err := p.takeAll(ctx, t, stream, page, func(some []Outcome) { out = append(out, some...) })
+	res, err := p.takeAll(ctx, t, stream, page, live, func(some []Outcome) { out = append(out, some...) })
 	return res, out, err
 }
 
-func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, each func([]Outcome)) (Result, error) {
-	total := p.recent.known(&page)
+// A pace says how much one transaction holds.
+type pace struct {
+	first, most int  // records in the first and in any transaction of a page
+	once        bool // what is read is not read again
+}
+
+var (
+	live = pace{first: atFirst, most: atOnce}
+	bulk = pace{first: inBulk, most: inBulk, once: true}
+)
+
+func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, how pace, each func([]Outcome)) (Result, error) {
+	var total Result
+	if !how.once {
+		total = p.recent.known(&page)
+	}
 	var parts []connector.Page
-	for more, room := true, atFirst; more; room = min(2*room, atOnce) {
+	for more, room := true, how.first; more; room = min(2*room, how.most) {
 		var part connector.Page
 		part, page, more = split(page, room)
 		parts = append(parts, part)
@@ -169,7 +190,9 @@ func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connec
 			facts()
 			return total, err
 		}
-		p.recent.add(part.Signals)
+		if !how.once {
+			p.recent.add(part.Signals)
+		}
 		each(res.Outcomes)
 		total = total.Plus(res)
 	}
