@@ -141,7 +141,8 @@ func (s *scene) protectedOnBothSides(t *testing.T) {
 }
 
 // lastAdmin: one of two members of Domain Admins waits for a person and is then
-// refused by the directory itself; the last one is not even asked about.
+// refused by the directory itself; the only one of Enterprise Admins is not even
+// asked about.
 func (s *scene) lastAdmin(t *testing.T) {
 	p := s.tier0
 	s.alert(t, p.SID)
@@ -164,6 +165,18 @@ func (s *scene) lastAdmin(t *testing.T) {
 	})
 	if uac := s.read(t, p.DN, "userAccountControl"); uac != "512" {
 		t.Errorf("userAccountControl of the Domain Admin is %s", uac)
+	}
+	s.alert(t, s.lone.SID)
+	s.until(t, "the last Enterprise Admin is refused", func() bool {
+		for _, r := range s.runs(t) {
+			if r.State == "refused" && r.Playbook == "dcsync" && strings.Contains(r.Reason, "the last member of Enterprise Admins that can sign in") && r.Name == s.lone.name {
+				return true
+			}
+		}
+		return false
+	})
+	if uac := s.read(t, s.lone.DN, "userAccountControl"); uac != "512" {
+		t.Errorf("userAccountControl of the last Enterprise Admin is %s", uac)
 	}
 }
 

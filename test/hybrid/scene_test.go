@@ -46,6 +46,7 @@ type scene struct {
 
 	people                  chan hybrid // synchronised, nobody's yet
 	service, synchroniser   hybrid      // on premises alone
+	lone                    hybrid      // the only member of Enterprise Admins, on premises alone
 	tier0, stranger, victim hybrid
 	krbtgt, controller      string // SIDs
 }
@@ -101,10 +102,13 @@ func (s *scene) cast(t *testing.T) {
 	a := take()
 	s.stranger = mirror(a, s.victim.GUID) // its immutable id stands for the victim
 	s.service, s.synchroniser = hybrid{Account: take()}, hybrid{Account: take()}
-	s.service.name = strings.TrimPrefix(strings.Split(s.service.DN, ",")[0], "CN=")
+	s.lone = hybrid{Account: take()}
+	for _, p := range []*hybrid{&s.service, &s.lone} {
+		p.name = strings.TrimPrefix(strings.Split(p.DN, ",")[0], "CN=")
+	}
 	ctx := context.Background()
-	if err := s.Modify(ctx, s.Controllers[0], fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: servicePrincipalName\nservicePrincipalName: backup/srv01.corp.example\n\ndn: %s\nchangetype: modify\nreplace: sAMAccountName\nsAMAccountName: MSOL_0123456789ab\n",
-		s.service.DN, s.synchroniser.DN)); err != nil {
+	if err := s.Modify(ctx, s.Controllers[0], fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: servicePrincipalName\nservicePrincipalName: backup/srv01.corp.example\n\ndn: %s\nchangetype: modify\nreplace: sAMAccountName\nsAMAccountName: MSOL_0123456789ab\n\ndn: CN=Enterprise Admins,CN=Users,%s\nchangetype: modify\nreplace: member\nmember: %s\n",
+		s.service.DN, s.synchroniser.DN, s.BaseDN, s.lone.DN)); err != nil {
 		t.Fatal(err)
 	}
 	s.krbtgt, s.controller = s.sid(t, "CN=krbtgt,CN=Users,"+s.BaseDN), s.sid(t, "CN=DC1,OU=Domain Controllers,"+s.BaseDN)
@@ -112,6 +116,7 @@ func (s *scene) cast(t *testing.T) {
 	for n, x := range []world.Names{
 		{SID: s.service.SID, GUID: s.service.GUID, SAM: s.service.SAM, DN: s.service.DN}, {SID: s.synchroniser.SID, GUID: s.synchroniser.GUID, SAM: "MSOL_0123456789ab", DN: s.synchroniser.DN},
 		{SID: s.Containment.SID, GUID: s.Containment.GUID, SAM: s.Containment.SAM, DN: s.Containment.DN}, {SID: s.Admin.SID, GUID: s.Admin.GUID, SAM: s.Admin.SAM, DN: s.Admin.DN},
+		{SID: s.lone.SID, GUID: s.lone.GUID, SAM: s.lone.SAM, DN: s.lone.DN},
 		{SID: s.krbtgt, SAM: "krbtgt2"}, {SID: s.controller, SAM: "DC1$"},
 	} {
 		p, err := s.world.Pick(world.Pick{Kind: world.KindOnPremisesOnly, Index: n})
