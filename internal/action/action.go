@@ -49,7 +49,8 @@ type Spec struct {
 	Version  int    // raised when the meaning changes; part of the catalogue version
 	Title    string // imperative, for people: "Revoke sign-in sessions"
 	Summary  string // one sentence: the state it brings about
-	Provider identity.Provider
+	Provider identity.Provider // the directory of the account
+	Via      identity.Provider // through which connection, when that is not Provider's own
 	Effect   Effect
 
 	Permissions   []string       // application permissions, least privilege, all needed

@@ -144,6 +144,9 @@ func byName(c *graph.Client) map[action.Name]action.Type {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name := range byName(nil) {
+		if name == entraid.DefenderForceReset {
+			continue // nothing at Graph proves it: see TestForcedResetStaysUnproven
+		}
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			actiontest.Run(t, func(t *testing.T, part string, run func(*testing.T, actiontest.Bench)) {
@@ -266,6 +269,8 @@ func (l *lab) bench(name action.Name) actiontest.Bench {
 	}
 	if strings.Contains(string(name), ".workload.") {
 		l.workloadBench(&b, name)
+	} else if strings.HasPrefix(string(name), "defender.") {
+		l.defenderBench(&b, name)
 	} else {
 		l.personBench(&b, name, guest, synced)
 	}

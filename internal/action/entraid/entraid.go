@@ -1,7 +1,8 @@
 // Package entraid changes accounts in Microsoft Entra ID through Microsoft
 // Graph: of people risk feedback, sessions, the enabled flag, passwords, and of
-// workloads the same, their credentials and what they were granted. Each action
-// brings an account to a state and proves it by reading the directory.
+// workloads the same, their credentials and what they were granted. Through
+// Defender for Identity, which is Graph too, it reaches accounts of Active
+// Directory. Each action brings an account to a state and proves it by reading.
 //
 // Sources: Microsoft Graph v1.0 reference (user, riskyUser, servicePrincipal,
 // application, appRoleAssignment, oAuth2PermissionGrant), "Investigate and
@@ -43,6 +44,10 @@ const (
 	EnableDevices             action.Name = "entra.user.enable_devices"
 	DisableInboxRules         action.Name = "entra.user.disable_inbox_rules"
 	EnableInboxRules          action.Name = "entra.user.enable_inbox_rules"
+
+	DefenderDisable    action.Name = "defender.account.disable"
+	DefenderEnable     action.Name = "defender.account.enable"
+	DefenderForceReset action.Name = "defender.account.force_password_reset"
 
 	DisableWorkload  action.Name = "entra.workload.disable"
 	EnableWorkload   action.Name = "entra.workload.enable"
@@ -89,6 +94,9 @@ func Types(client *graph.Client) []action.Type {
 		enableDevices(d),
 		disableInboxRules(d),
 		enableInboxRules(d),
+		invoke(d, DefenderDisable),
+		invoke(d, DefenderEnable),
+		invoke(d, DefenderForceReset),
 
 		confirmation{&feedback{directory: d, subjects: workloads(d), spec: confirmWorkloadSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedServicePrincipalCompromised"}},
 		&feedback{directory: d, subjects: workloads(d), spec: dismissWorkloadSpec(), call: "dismiss", reached: closed},

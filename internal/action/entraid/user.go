@@ -293,8 +293,11 @@ func outcome(spec action.Spec, res graph.Response, err error) action.Outcome {
 
 // noun is what the action's targets are.
 func noun(spec action.Spec) string {
-	if strings.Contains(string(spec.Name), ".workload.") {
+	switch {
+	case strings.Contains(string(spec.Name), ".workload."):
 		return "service principal"
+	case spec.Provider == identity.ActiveDirectory:
+		return "account at Defender for Identity"
 	}
 	return "user"
 }
