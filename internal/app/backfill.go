@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 	"sync"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -29,9 +28,9 @@ const backfillPage = 500
 // stops nothing. name is the file's, for places.
 func (a *App) Backfill(ctx context.Context, t identity.Tenant, format, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
 	var total ingest.Result
-	read, ok := formats[format]
-	if !ok {
-		return total, fault.Errorf(fault.Invalid, "there is no format %.40q; this version reads %s", format, strings.Join(Formats(), ", "))
+	read, err := a.reader(ctx, format)
+	if err != nil {
+		return total, err
 	}
 	if _, ok := a.settings.Load().tenants[t]; !ok {
 		return total, fault.Errorf(fault.Invalid, "the configuration has no tenant %s", t)

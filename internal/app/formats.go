@@ -28,7 +28,9 @@ var formats = map[string]reader{
 }
 
 // Formats returns the names of the formats that Backfill reads, sorted.
-func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
+func Formats() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(gathered), maps.Keys(formats))))
+}
 
 // sambaLines reads the JSON audit stream of Samba's domain controllers.
 func sambaLines(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {

@@ -20,12 +20,14 @@ import (
 
 func newIngest(e Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "ingest --config FILE --format graph FILE…", Short: "Back-fill signals and records from files", Args: cobra.MinimumNArgs(1),
+		Use: "ingest --config FILE --format FORMAT FILE…", Short: "Back-fill signals and records from files", Args: cobra.MinimumNArgs(1),
 		Long: `Reads Graph objects (a collection, an array, one object, or JSON Lines): risk
 detections, risky users, Defender alerts, sign-ins and audits; with --format samba the
 JSON audit stream of Samba's domain controllers; with --format winevent security events
-of Windows as XML or JSON from a forwarder. A record that cannot be used is
-counted, kept, and written to --rejects with the reason; it stops nothing.
+of Windows as XML or JSON from a forwarder; with --format eventhub messages of Entra's
+diagnostic settings and of Defender's streaming API, with --format xdr rows of Defender's
+hunting tables; with --format cef lines of Defender for Identity's syslog. A record that
+cannot be used is counted, kept, and written to --rejects with the reason; it stops nothing.
 "-" is standard input. The store must not be in use by a running service.`,
 	}
 	path, asJSON := configFlag(c), jsonFlag(c)

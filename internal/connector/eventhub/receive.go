@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/connector/xdr"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
@@ -39,10 +39,9 @@ type Options struct {
 	// Take stores a page. A page that it could not take is offered again.
 	Take func(ctx context.Context, p connector.Page) error
 	// Heard and Failed tell how the feed fares.
-	Heard  func()
-	Failed func(error)
-	// Earlier is xdr.NewDecoder's.
-	Earlier func(alert string) []json.RawMessage
+	Heard   func()
+	Failed  func(error)
+	Earlier xdr.Earlier
 	Log     *slog.Logger
 }
 

@@ -79,7 +79,7 @@ func (d *Decoder) evidence(r row) {
 // tell puts the alert into the page as a signal, if it is about an identity and a row
 // names an account by a strong identifier. The signal is a partial view: the alert as
 // Graph has it says more, and replaces it.
-func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier func(string) []json.RawMessage) {
+func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier Earlier) {
 	a.complete(earlier)
 	subjects, others := accountsOf(a.rows)
 	if len(subjects) == 0 {
@@ -108,10 +108,14 @@ func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier func(strin
 
 // complete adds the rows that are known already, and puts them all into an order of
 // their own, each once.
-func (a *alert) complete(earlier func(string) []json.RawMessage) {
+func (a *alert) complete(earlier Earlier) {
 	if earlier != nil {
 		d := NewDecoder("", nil)
-		for _, raw := range earlier(a.id) {
+		var told []json.RawMessage
+		for _, r := range slices.Concat(a.infos, a.rows) {
+			told = append(told, r.raw)
+		}
+		for _, raw := range earlier(a.id, told) {
 			d.Row("", raw, "", a.place)
 		}
 		if b := d.alerts[a.id]; b != nil {

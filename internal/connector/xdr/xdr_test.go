@@ -79,7 +79,7 @@ func TestOrderOfRowsDoesNotMatter(t *testing.T) {
 		rows := slices.Clone(alertRows)
 		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		var known []json.RawMessage // as the store has them
-		d := xdr.NewDecoder(tenant, func(string) []json.RawMessage { return known })
+		d := xdr.NewDecoder(tenant, func(string, []json.RawMessage) []json.RawMessage { return known })
 		var newest *signal.Signal
 		for n, r := range rows {
 			d.Add(json.RawMessage(r), "m")
