@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every suite in its short form. SKIP=name,… leaves suites out; what was
 # left out stands in the last lines. With CI=true nothing may be left out.
-# Suites: lint unit postgres browser samba demo egress kill fuzz
+# Suites: lint unit postgres browser samba demo hybrid egress kill fuzz
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,12 +48,14 @@ unit() {
   return $rc
 }
 kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
+hybrid() { go test ./test/hybrid -count=1 -timeout 5m; }
 egress() { go test ./test/egress -count=1 -timeout 5m; }
 demo_once() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
 wants lint && suite lint make -s lint
 wants unit && suite unit unit
 wants demo && suite demo demo_once
+wants hybrid && suite hybrid hybrid
 wants egress && suite egress egress
 wants kill && suite kill kill_short
 wants fuzz && suite fuzz scripts/fuzz.sh 10s

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"sync"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
@@ -18,41 +20,96 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// backfillPage is how many records of a file one transaction takes.
+// backfillPage is how many records of a file are handed on together.
 const backfillPage = 500
 
-// Backfill reads a file of Graph objects into the tenant and returns the counts.
-// A record that cannot be used goes to reject with its place and reason; it
+// Backfill reads a file of a format, one of Formats, into the tenant and returns the
+// counts. A record that cannot be used goes to reject with its place and reason; it
 // stops nothing. name is the file's, for places.
-func (a *App) Backfill(ctx context.Context, t identity.Tenant, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
+func (a *App) Backfill(ctx context.Context, t identity.Tenant, format, name string, r io.Reader, reject func(connector.Reject) error) (ingest.Result, error) {
 	var total ingest.Result
+	read, err := a.reader(ctx, format)
+	if err != nil {
+		return total, err
+	}
 	if _, ok := a.settings.Load().tenants[t]; !ok {
 		return total, fault.Errorf(fault.Invalid, "the configuration has no tenant %s", t)
 	}
-	var page connector.Page
-	flush := func() error {
-		for _, k := range page.Rejects {
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan pageRead, 2) // one page is decoded while another is stored
+	var wg sync.WaitGroup
+	wg.Go(func() { readPages(ctx, read(t, name, r), pages) })
+	defer wg.Wait()
+	defer cancel()
+	for p := range pages {
+		if p.err != nil {
+			return total, fmt.Errorf("%s: %w", name, p.err)
+		}
+		for _, k := range p.page.Rejects {
 			if err := reject(k); err != nil {
-				return err
-			}
-		}
-		res, err := a.pipeline.Take(ctx, t, "", page)
-		total = total.Plus(res)
-		page = connector.Page{}
-		return err
-	}
-	for rec, err := range graphfile.Records(r) {
-		if err != nil {
-			return total, fmt.Errorf("%s: %w", name, err)
-		}
-		classify(&page, t, rec, name)
-		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects) >= backfillPage {
-			if err := flush(); err != nil {
 				return total, err
 			}
 		}
+		res, err := a.pipeline.Fill(ctx, t, p.page)
+		if total = total.Plus(res); err != nil {
+			return total, err
+		}
 	}
-	return total, flush()
+	return total, ctx.Err()
+}
+
+// A pageRead is the next page of a file, or why there is none.
+type pageRead struct {
+	page connector.Page
+	err  error
+}
+
+// readPages gathers pages of backfillPage records until parts or ctx end, and closes
+// pages.
+func readPages(ctx context.Context, parts iter.Seq2[connector.Page, error], pages chan<- pageRead) {
+	defer close(pages)
+	send := func(p pageRead) bool {
+		select {
+		case pages <- p:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	var page connector.Page
+	for part, err := range parts {
+		if err != nil {
+			if send(pageRead{page: page}) { // what came before it stays taken
+				send(pageRead{err: err})
+			}
+			return
+		}
+		page.Signals, page.Accounts = append(page.Signals, part.Signals...), append(page.Accounts, part.Accounts...)
+		page.Records, page.Rejects = append(page.Records, part.Records...), append(page.Rejects, part.Rejects...)
+		page.Facts = append(page.Facts, part.Facts...)
+		if len(page.Signals)+len(page.Accounts)+len(page.Records)+len(page.Rejects)+len(page.Facts) >= backfillPage {
+			if !send(pageRead{page: page}) {
+				return
+			}
+			page = connector.Page{}
+		}
+	}
+	send(pageRead{page: page})
+}
+
+// graphObjects reads files of Graph objects, a page to an object.
+func graphObjects(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {
+	return func(yield func(connector.Page, error) bool) {
+		for rec, err := range graphfile.Records(r) {
+			var page connector.Page
+			if err == nil {
+				classify(&page, t, rec, name)
+			}
+			if !yield(page, err) {
+				return
+			}
+		}
+	}
 }
 
 // classify puts a record into the page as what it is. Graph leaves @odata.type out

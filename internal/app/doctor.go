@@ -60,7 +60,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 	var out []Check
 	for _, t := range c.Tenants {
 		need := map[string][]string{} // permission → what needs it
-		for _, s := range streams(t, entraid.Tenant{}) {
+		for _, s := range streams(t, entraid.Tenant{}, nil) {
 			if p, ok := s.source.(connector.Permitted); ok && s.every > 0 {
 				for _, name := range p.Permissions() {
 					need[name] = append(need[name], string(s.source.Name()))

@@ -16,6 +16,7 @@ import (
 type cloud interface {
 	connector.Lookup
 	connector.Historian
+	BySID(ctx context.Context, sids []string) ([]connector.AccountFacts, error)
 }
 
 // lookup reads accounts in Entra and in the tenant's domains.
@@ -59,6 +60,10 @@ func (h *hybrid) History(ctx context.Context, ref identity.Ref) ([]signal.Accoun
 func (h *hybrid) Facts(ctx context.Context, refs []identity.Ref) ([]connector.AccountFacts, error) {
 	out, err := h.cloud.Facts(ctx, refs)
 	errs := []error{err}
+	if sids := alone(refs, out); len(sids) > 0 { // known on premises only so far
+		more, err := h.cloud.BySID(ctx, sids)
+		out, errs = append(out, more...), append(errs, err)
+	}
 	parts := make([][]identity.Ref, len(h.accounts))
 	anchors := map[string]string{} // what Entra's immutable id stands for, by SID
 	seen := map[string]bool{}
@@ -97,6 +102,22 @@ func (h *hybrid) Facts(ctx context.Context, refs []identity.Ref) ([]connector.Ac
 		out = append(out, facts...)
 	}
 	return out, errors.Join(errs...)
+}
+
+// alone returns the SIDs of refs that no cloud account is known or was found for.
+func alone(refs []identity.Ref, found []connector.AccountFacts) (sids []string) {
+	seen := map[string]bool{}
+	for _, f := range found {
+		seen[strings.ToUpper(f.Ref.SID)] = true
+	}
+	for _, r := range refs {
+		sid := strings.ToUpper(strings.TrimSpace(r.SID))
+		if r.ObjectID == "" && sid != "" && !seen[sid] {
+			seen[sid] = true
+			sids = append(sids, sid)
+		}
+	}
+	return sids
 }
 
 // join compares what Entra and Active Directory say of each other. Two strong keys

@@ -20,15 +20,30 @@ type stream struct {
 	every  time.Duration
 }
 
-// streams lists the connectors of a tenant: one line each.
-func streams(t config.Tenant, in entraid.Tenant) []stream {
+// streams lists the connectors of a tenant: one line each. protected is what the
+// protected list names now, for entraid.Directory.
+func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names []string)) []stream {
 	every := t.Connectors.WithDefaults()
+	unread := every.RiskDetections < 0 // then the alerts about them are all there is
 	return []stream{
-		{entraid.Directory{Tenant: in, ProtectedGroups: t.ProtectedGroups(), Connected: connected(t)}, every.Directory},
+		{entraid.Directory{Tenant: in, Protected: protected, Connected: connected(t)}, every.Directory},
+		{entraid.UserChanges{Tenant: in}, every.Users},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
 		{entraid.WorkloadDetections{Tenant: in}, every.WorkloadDetections},
 		{entraid.RiskyUsers{Tenant: in}, every.RiskyUsers},
-		{defender.Alerts{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Alerts},
+		{entraid.RiskyWorkloads{Tenant: in}, every.RiskyWorkloads},
+		{entraid.AgentDetections{Tenant: in}, every.Agents},
+		{entraid.RiskyAgents{Tenant: in}, every.Agents},
+		{defender.Alerts{Tenant: in.ID, Graph: in.Graph, Now: in.Now, Entra: unread}, every.Alerts},
+		{defender.Incidents{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Incidents},
+		{defender.Sensors{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Sensors},
+		{defender.HealthIssues{Tenant: in.ID, Graph: in.Graph, Now: in.Now}, every.Sensors},
+		{entraid.SignIns{Tenant: in, Kind: entraid.Interactive}, every.SignIns},
+		{entraid.SignIns{Tenant: in, Kind: entraid.NonInteractive}, every.OtherSignIns},
+		{entraid.SignIns{Tenant: in, Kind: entraid.ServicePrincipal}, every.OtherSignIns},
+		{entraid.SignIns{Tenant: in, Kind: entraid.ManagedIdentity}, every.OtherSignIns},
+		{entraid.RiskySignIns{Tenant: in}, every.RiskySignIns},
+		{entraid.Audits{Tenant: in}, every.Audits},
 		{entraid.Registration{Tenant: in}, every.Registration},
 	}
 }
@@ -38,14 +53,14 @@ func streams(t config.Tenant, in entraid.Tenant) []stream {
 type Stream struct {
 	Name        connector.Name
 	Permissions []string      // application permissions, least privilege
-	Every       time.Duration // default interval
+	Every       time.Duration // default interval; negative: off unless it is given
 }
 
 // Streams describes what streams lists, and the lookup of single accounts, in
 // that order.
 func Streams() []Stream {
 	var out []Stream
-	for _, s := range streams(config.Tenant{}, entraid.Tenant{}) {
+	for _, s := range streams(config.Tenant{}, entraid.Tenant{}, nil) {
 		d := Stream{Name: s.source.Name(), Every: s.every}
 		if p, ok := s.source.(connector.Permitted); ok {
 			d.Permissions = p.Permissions()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -63,15 +64,24 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := entraid.Tenant{ID: key, Graph: client, Pace: budget.Poll, Now: a.opts.Now}
+	in := entraid.Tenant{ID: key, Graph: client, Pace: budget.Poll, PaceReports: budget.PollReports, Now: a.opts.Now}
+	protected := func() (groups, names []string) {
+		now := a.settings.Load().tenants[key]
+		return now.ProtectedGroups(), now.ProtectedNames()
+	}
 	label := c.Name
 	if label == "" {
 		label = c.TenantID
 	}
-	return &tenant{
+	k := &tenant{
 		key: key, label: label, graph: client, domains: on, dispatcher: d,
-		lookup: on.lookup(entraid.Users{Tenant: in}, c.ProtectedSIDs()), streams: streams(c, in),
-	}, nil
+		lookup: on.lookup(entraid.Users{Tenant: in}, c.ProtectedSIDs()), streams: streams(c, in, protected),
+	}
+	if len(c.Directories) > 0 {
+		watch := syncWatch{tenant: key, actions: a.disables(key), facts: k.lookup, now: a.opts.Now}
+		k.streams = append(k.streams, stream{watch, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+	}
+	return k, nil
 }
 
 func (a *App) dispatchSettings(t identity.Tenant) dispatch.Settings {

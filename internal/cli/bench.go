@@ -14,7 +14,7 @@ import (
 )
 
 func newBench(e Env) *cobra.Command {
-	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e), newBenchStorm(e))
+	return group("bench", "Benchmarks: each prints one JSON object", newBenchLatency(e), newBenchIngest(e), newBenchStorm(e))
 }
 
 // quantiles are of durations, in milliseconds.

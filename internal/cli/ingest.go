@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,19 +20,23 @@ import (
 
 func newIngest(e Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "ingest --config FILE --format graph FILE…", Short: "Back-fill signals from files", Args: cobra.MinimumNArgs(1),
+		Use: "ingest --config FILE --format FORMAT FILE…", Short: "Back-fill signals and records from files", Args: cobra.MinimumNArgs(1),
 		Long: `Reads Graph objects (a collection, an array, one object, or JSON Lines): risk
-detections, risky users and Defender alerts. A record that cannot be used is
-counted, kept, and written to --rejects with the reason; it stops nothing.
+detections, risky users, Defender alerts, sign-ins and audits; with --format samba the
+JSON audit stream of Samba's domain controllers; with --format winevent security events
+of Windows as XML or JSON from a forwarder; with --format eventhub messages of Entra's
+diagnostic settings and of Defender's streaming API, with --format xdr rows of Defender's
+hunting tables; with --format cef lines of Defender for Identity's syslog. A record that
+cannot be used is counted, kept, and written to --rejects with the reason; it stops nothing.
 "-" is standard input. The store must not be in use by a running service.`,
 	}
 	path, asJSON := configFlag(c), jsonFlag(c)
-	format := c.Flags().String("format", "graph", "what the files hold: graph")
+	format := c.Flags().String("format", "graph", "what the files hold: "+strings.Join(app.Formats(), ", "))
 	tenant := c.Flags().String("tenant", "", "tenant id; needed when the configuration has several")
 	rejects := c.Flags().String("rejects", "", "write what was refused to this file, as JSON Lines")
 	c.RunE = func(cmd *cobra.Command, files []string) error {
-		if *format != "graph" {
-			return fault.Errorf(fault.Invalid, "--format %s: this version reads graph", *format)
+		if !slices.Contains(app.Formats(), *format) {
+			return fault.Errorf(fault.Invalid, "--format %s: this version reads %s", *format, strings.Join(app.Formats(), ", "))
 		}
 		cfg, err := loadConfig(e, *path)
 		if err != nil {
@@ -53,7 +59,7 @@ counted, kept, and written to --rejects with the reason; it stops nothing.
 			return inUse(err)
 		}
 		defer func() { _ = a.Close() }() // the counts are committed; nothing else is open
-		total, err := ingestFiles(cmd.Context(), e, a, t, files, reject)
+		total, err := ingestFiles(cmd.Context(), e, a, t, *format, files, reject)
 		if err := closeRejects(); err != nil {
 			return err
 		}
@@ -69,7 +75,7 @@ counted, kept, and written to --rejects with the reason; it stops nothing.
 	return c
 }
 
-func ingestFiles(ctx context.Context, e Env, a *app.App, t identity.Tenant, files []string, reject func(connector.Reject) error) (ingest.Result, error) {
+func ingestFiles(ctx context.Context, e Env, a *app.App, t identity.Tenant, format string, files []string, reject func(connector.Reject) error) (ingest.Result, error) {
 	var total ingest.Result
 	for _, name := range files {
 		in := e.Stdin
@@ -81,7 +87,7 @@ func ingestFiles(ctx context.Context, e Env, a *app.App, t identity.Tenant, file
 			defer f.Close()
 			in = f
 		}
-		res, err := a.Backfill(ctx, t, name, in, reject)
+		res, err := a.Backfill(ctx, t, format, name, in, reject)
 		total = total.Plus(res)
 		if err != nil {
 			return total, err

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
 func newPlaybook(e Env) *cobra.Command {
@@ -22,11 +23,12 @@ func newPlaybook(e Env) *cobra.Command {
 
 // A finding is what check and test print.
 type finding struct {
-	OK        bool               `json:"ok"`
-	Playbooks int                `json:"playbooks"`
-	Fixtures  int                `json:"fixtures,omitempty"`
-	Untested  []string           `json:"untested,omitempty"` // playbooks without a fixture
-	Problems  []playbook.Problem `json:"problems"`
+	OK        bool                `json:"ok"`
+	Playbooks int                 `json:"playbooks"`
+	Fixtures  int                 `json:"fixtures,omitempty"`
+	Untested  []string            `json:"untested,omitempty"` // playbooks without a fixture
+	Coverage  []playbook.Coverage `json:"coverage,omitempty"`
+	Problems  []playbook.Problem  `json:"problems"`
 }
 
 func (f finding) print(w io.Writer) {
@@ -118,7 +120,9 @@ func newPlaybookTest(e Env) *cobra.Command {
 			}
 			f.Fixtures = len(fixtures)
 			for _, x := range fixtures {
-				f.Problems = append(f.Problems, library.Test(x.Name, x.Text)...)
+				problems, covered := library.Try(x.Name, x.Text, run.Rehearse)
+				f.Problems = append(f.Problems, problems...)
+				f.Coverage = append(f.Coverage, covered)
 			}
 			f.OK = len(f.Problems) == 0
 			f.Untested = untested(library, fixtures)
@@ -129,7 +133,14 @@ func newPlaybookTest(e Env) *cobra.Command {
 			}
 		}
 		return found(e, *asJSON, f, func(w io.Writer) {
-			fmt.Fprintf(w, "ok: %s of %s\n", plural(f.Fixtures, "fixture"), plural(f.Playbooks, "playbook"))
+			branches, taken := 0, 0
+			for _, c := range f.Coverage {
+				branches, taken = branches+c.Branches, taken+c.Taken
+				for _, b := range c.Missing {
+					fmt.Fprintf(w, "%s: no case in which: %s\n", c.Playbook, b)
+				}
+			}
+			fmt.Fprintf(w, "ok: %s of %s, %d of %d branches taken\n", plural(f.Fixtures, "fixture"), plural(f.Playbooks, "playbook"), taken, branches)
 		})
 	}
 	return c

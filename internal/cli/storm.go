@@ -39,7 +39,7 @@ title: Contain
 owner: bench
 attack: [T1078]
 mode: enforce
-cause: [session, password and session]
+cause: password
 trigger:
   on: [manual]
   when: "true"
@@ -51,7 +51,6 @@ steps:
   - id: revoke
     uses: entra.user.revoke_sessions@1
     irreversible: accepted
-    contains: true
     on_error: continue
   - id: confirm
     uses: entra.user.confirm_compromised@1
@@ -59,6 +58,7 @@ steps:
   - id: reset
     uses: entra.user.reset_password@1
     irreversible: accepted
+    contains: true
     on_error: continue
 `
 
@@ -303,7 +303,7 @@ func (x *stormBench) open(ctx context.Context) error {
 		return fmt.Errorf("the simulated tenant's directory was not read: %w", err)
 	}
 	for _, id := range x.people {
-		if err := x.lab.world.Apply(world.Event{Type: world.EventDetection, User: id, RiskEventType: "anomalousToken", RiskLevel: "high"}); err != nil {
+		if err := x.lab.world.Apply(world.Event{Type: world.EventDetection, User: id, RiskEventType: "leakedCredentials", RiskLevel: "high"}); err != nil {
 			return fmt.Errorf("make a detection about %s: %w", id, err)
 		}
 	}
@@ -340,7 +340,7 @@ func (x *stormBench) propose(ctx context.Context) (campaign.ID, error) {
 // wait follows the campaign to its end.
 func (x *stormBench) wait(ctx context.Context, id campaign.ID, f stormFlags) (campaign.Campaign, error) {
 	t := x.stage.config.Tenants[0].Key()
-	limit := 5*time.Minute + time.Duration(float64(f.users)*4/f.speed)*time.Second
+	limit := time.Minute + time.Duration(float64(f.users)*4/f.speed)*time.Second
 	var c campaign.Campaign
 	stopProfile := func() error { return nil }
 	err := until(ctx, limit, func() (bool, error) {
@@ -495,7 +495,7 @@ func naive(ctx context.Context, e Env, f stormFlags) (_ float64, err error) {
 			{Method: "POST", Path: "/identityProtection/riskyUsers/confirmCompromised", Body: map[string]any{"userIds": []string{id}}},
 			{Method: "PATCH", Path: "/users/" + id, Body: map[string]any{"accountEnabled": false}},
 			{Method: "POST", Path: "/users/" + id + "/revokeSignInSessions"},
-			{Method: "PATCH", Path: "/users/" + id, Body: map[string]any{"passwordProfile": map[string]any{"password": rand.Text(), "forceChangePasswordNextSignIn": true}}},
+			{Method: "PATCH", Path: "/users/" + id, Body: map[string]any{"passwordProfile": map[string]any{"password": rand.Text() + "aA1!", "forceChangePasswordNextSignIn": true}}},
 		} {
 			for {
 				_, err := client.Do(ctx, req)

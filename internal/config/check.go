@@ -83,6 +83,9 @@ func (c Config) mistakes() []mistake {
 	} else if err := c.Audit.Key.Check(); err != nil {
 		f.add("audit.key", "%w", err)
 	}
+	if d := c.Retention.Intents; d > 0 && d < 48*time.Hour {
+		f.add("retention.intents", "%s is under 48h: the brakes count what left in the last day", d)
+	}
 	ids := map[string]bool{}
 	for n, o := range c.Operators {
 		at := fmt.Sprintf("operators[%d]", n)
@@ -175,6 +178,8 @@ func (t Tenant) check(f *findings, at string) {
 	}{
 		{"risk_detections", c.RiskDetections}, {"workload_detections", c.WorkloadDetections}, {"risky_users", c.RiskyUsers}, {"alerts", c.Alerts},
 		{"directory", c.Directory}, {"registration", c.Registration}, {"open_cases", c.OpenCases},
+		{"risky_workloads", c.RiskyWorkloads}, {"agents", c.Agents}, {"incidents", c.Incidents}, {"sensors", c.Sensors}, {"sign_ins", c.SignIns},
+		{"other_sign_ins", c.OtherSignIns}, {"risky_sign_ins", c.RiskySignIns}, {"audits", c.Audits}, {"users", c.Users},
 	} {
 		if k.d > 0 && k.d < time.Second {
 			f.add(at+".connectors."+k.name, "%s is under a second", k.d)

@@ -29,7 +29,32 @@ type Config struct {
 	Audit     Audit      `yaml:"audit"`
 	Playbooks []string   `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
 	Operators []Operator `yaml:"operators"`
+	Retention Retention  `yaml:"retention"`
 	Tenants   []Tenant   `yaml:"tenants"`
+}
+
+// A Retention says how long rows are kept that nothing needs any more. A negative
+// duration keeps them for ever.
+type Retention struct {
+	Records  time.Duration `yaml:"records"`  // sign-ins, audits, logons; 2160h (90 days)
+	Rejects  time.Duration `yaml:"rejects"`  // what could not be read; 2160h
+	Versions time.Duration `yaml:"versions"` // what signals and assessments said before; 9600h (400 days)
+	Intents  time.Duration `yaml:"intents"`  // what left the house, for the brakes' counts; 720h, at least 48h
+}
+
+// WithDefaults returns r with the durations that were not given.
+func (r Retention) WithDefaults() Retention {
+	const day = 24 * time.Hour
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&r.Records, 90*day)
+	set(&r.Rejects, 90*day)
+	set(&r.Versions, 400*day)
+	set(&r.Intents, 30*day)
+	return r
 }
 
 // TLS is the listener's certificate; without one Cordon listens on loopback only.
@@ -95,15 +120,25 @@ type Connectors struct {
 	// WorkloadDetections needs Workload ID Premium in the tenant.
 	WorkloadDetections time.Duration `yaml:"workload_detections"`
 	RiskyUsers         time.Duration `yaml:"risky_users"`
+	RiskyWorkloads     time.Duration `yaml:"risky_workloads"`
+	Agents             time.Duration `yaml:"agents"` // Graph's beta; off unless given
 	Alerts             time.Duration `yaml:"alerts"`
+	Incidents          time.Duration `yaml:"incidents"`
+	Sensors            time.Duration `yaml:"sensors"` // and the health issues of Defender for Identity
+	SignIns            time.Duration `yaml:"sign_ins"`
+	OtherSignIns       time.Duration `yaml:"other_sign_ins"` // not interactive; Graph's beta
+	RiskySignIns       time.Duration `yaml:"risky_sign_ins"`
+	Audits             time.Duration `yaml:"audits"`
 	Directory          time.Duration `yaml:"directory"`
+	Users              time.Duration `yaml:"users"`
 	Registration       time.Duration `yaml:"registration"`
 	OpenCases          time.Duration `yaml:"open_cases"` // facts and history of accounts with an open case
 }
 
 // WithDefaults returns c with the intervals that were not given. Identity
 // protection allows one request a second for the whole tenant, so its streams
-// take well under half of that.
+// take well under half of that; the reports, sign-ins and audits among them, allow
+// five in ten seconds.
 func (c Connectors) WithDefaults() Connectors {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -113,8 +148,17 @@ func (c Connectors) WithDefaults() Connectors {
 	set(&c.RiskDetections, 15*time.Second)
 	set(&c.WorkloadDetections, 30*time.Second)
 	set(&c.RiskyUsers, 30*time.Second)
+	set(&c.RiskyWorkloads, time.Minute)
+	set(&c.Agents, -time.Second)
 	set(&c.Alerts, 15*time.Second)
+	set(&c.Incidents, time.Minute)
+	set(&c.Sensors, 5*time.Minute)
+	set(&c.SignIns, time.Minute)
+	set(&c.OtherSignIns, 5*time.Minute)
+	set(&c.RiskySignIns, 30*time.Minute)
+	set(&c.Audits, time.Minute)
 	set(&c.Directory, 10*time.Minute)
+	set(&c.Users, 5*time.Minute)
 	set(&c.Registration, 6*time.Hour)
 	set(&c.OpenCases, time.Minute)
 	return c
@@ -137,6 +181,17 @@ func (t Tenant) Policy() identity.Policy {
 		p.List = append(p.List, identity.Protected{Match: e.ID + e.UPN + e.SID + e.Group, Group: e.Group != "", Reason: e.Reason})
 	}
 	return p
+}
+
+// ProtectedNames returns the protected user principal names.
+func (t Tenant) ProtectedNames() []string {
+	var names []string
+	for _, e := range t.Protected {
+		if e.UPN != "" {
+			names = append(names, e.UPN)
+		}
+	}
+	return names
 }
 
 // ProtectedGroups returns the object ids of the protected groups of Entra.

@@ -294,6 +294,9 @@ func TestDefaultsInTheExample(t *testing.T) {
 	if d := cmp.Diff(dispatch.DefaultLimits(), c.Tenants[0].Limits); d != "" {
 		t.Errorf("the example's limits are not the defaults it says they are: %s", d)
 	}
+	if d := cmp.Diff(config.Retention{}.WithDefaults(), c.Retention); d != "" {
+		t.Errorf("the example's retention is not the default it says it is: %s", d)
+	}
 	if c.Listen != config.DefaultListen {
 		t.Errorf("listen is %s, the default %s", c.Listen, config.DefaultListen)
 	}

@@ -56,6 +56,9 @@ type DirectoryFacts struct {
 	Holders map[string][]identity.Role `json:"holders"`
 	// GroupMembers maps the protected groups' ids to their members' object ids.
 	GroupMembers map[string][]string `json:"groupMembers,omitempty"`
+	// Named says whose the protected user principal names are, in lower case: the
+	// account's object id, or "" for nobody's.
+	Named map[string]string `json:"named,omitempty"`
 	// Connected says which directories Cordon can act in.
 	Connected []identity.Provider `json:"connected,omitempty"`
 }

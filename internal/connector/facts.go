@@ -16,7 +16,7 @@ func (d *DirectoryFacts) Hold(objectID string, r identity.Role) {
 }
 
 // Of returns what the reading says of one Entra account: its roles and which of
-// the protected groups it is in, of those that were read. Known is false when
+// the protected groups and names are its, of those that were read. Known is false when
 // roles were never read.
 func (d DirectoryFacts) Of(objectID string) (f identity.Facts, known bool) {
 	if d.AsOf.IsZero() {
@@ -28,6 +28,12 @@ func (d DirectoryFacts) Of(objectID string) (f identity.Facts, known bool) {
 		f.GroupsRead = append(f.GroupsRead, g)
 		if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, id) }) {
 			f.Groups = append(f.Groups, g)
+		}
+	}
+	for name, owner := range d.Named {
+		f.GroupsRead = append(f.GroupsRead, name)
+		if owner != "" && strings.EqualFold(owner, id) {
+			f.Groups = append(f.Groups, name)
 		}
 	}
 	slices.Sort(f.Groups)

@@ -32,6 +32,11 @@ func facts(i identity.Identity) []Fact {
 			add("sessions valid from", stamp(f.SessionsValidFrom), !f.SessionsValidFrom.IsZero(), f.AsOf)
 			flag("multi-factor registered", f.MFARegistered, f.RegistrationAsOf)
 		}
+		if a.Provider == identity.ActiveDirectory {
+			add("password last changed", stamp(f.LastPasswordChange), !f.LastPasswordChange.IsZero(), f.AsOf)
+			onPremises(f, func(name, value string, known bool) { add(name, value, known, f.RolesAsOf) })
+			continue
+		}
 		add("directory roles", roleNames(f.Roles), !f.RolesAsOf.IsZero(), f.RolesAsOf)
 	}
 	return out

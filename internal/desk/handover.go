@@ -17,8 +17,32 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
-// HandOverAction sets a new random password and seals it for one recipient.
-const HandOverAction action.Name = "entra.user.hand_over_password"
+// The actions that give a person something to sign in with, sealed for one
+// recipient: a new random password, or a Temporary Access Pass that Entra makes.
+const (
+	HandOverAction action.Name = "entra.user.hand_over_password"
+	AccessPass     action.Name = "entra.user.hand_over_access_pass"
+)
+
+// handOverFor is what fits the identity: where the password is not Entra's to set
+// or there is none, a pass. What is not known yet the directory says when it is
+// looked at.
+func handOverFor(i identity.Identity) action.Name {
+	a, ok := i.Account(identity.EntraID)
+	yes := func(b *bool) bool { return b != nil && *b }
+	if ok && (yes(a.Facts.Synced) || yes(a.Facts.Passwordless)) {
+		return AccessPass
+	}
+	return HandOverAction
+}
+
+// handedOver is what an action of that name hands over, in words.
+func handedOver(n action.Name) string {
+	if n == AccessPass {
+		return "Temporary Access Pass"
+	}
+	return "new password"
+}
 
 const handOverPlaybook = "hand-over"
 
@@ -34,19 +58,21 @@ type HandOver struct {
 // Link returns the one-time link below base, the console's address.
 func (h HandOver) Link(base string) string { return base + h.Path + "#" + h.Key }
 
-// A Revealed is a password, once.
+// A Revealed is a password or a pass, once.
 type Revealed struct {
 	Who      Who    `json:"who"`
 	Account  string `json:"account"`
-	Password string `json:"password"`
+	Password string `json:"password"`       // or the pass
+	Pass     bool   `json:"pass,omitempty"` // it is a Temporary Access Pass
 }
 
 // String hides the password.
 func (r Revealed) String() string { return "password of " + r.Account + " (not shown)" }
 
 // AskHandOver asks to give the person behind an identity access again: a run
-// that sets a new random password, which recipient ("" means op) can reveal once
-// with the key that is returned here and kept nowhere. The run needs an approval
+// that sets a new random password, or makes a Temporary Access Pass where there is
+// no password of Entra's, which recipient ("" means op) can reveal once with the key
+// that is returned here and kept nowhere. The run needs an approval
 // by somebody else. It needs access.Plan.
 func (s *Service) AskHandOver(ctx context.Context, op access.Operator, id identity.ID, recipient access.OperatorID, reason string) (HandOver, error) {
 	t, err := may(op, access.Plan, op.Tenant)
@@ -68,7 +94,8 @@ func (s *Service) AskHandOver(ctx context.Context, op access.Operator, id identi
 	if err != nil {
 		return HandOver{}, fmt.Errorf("hand-over: make a key: %w", err)
 	}
-	library, err := s.handOverLibrary(to.ID, public)
+	name := handOverFor(i)
+	library, err := s.handOverLibrary(name, to.ID, public)
 	if err != nil {
 		return HandOver{}, err
 	}
@@ -86,7 +113,7 @@ func (s *Service) AskHandOver(ctx context.Context, op access.Operator, id identi
 		}
 		started, _, err = driver.Begin(tx, run.Start{
 			Match: playbook.Match{Ref: playbook.Ref{ID: handOverPlaybook}}, Case: c.ID, Input: in, AskedBy: access.ByOperator(op.ID),
-			Why: fmt.Sprintf("hand a new password to %s: %s", to.ID, reason),
+			Why: fmt.Sprintf("hand a %s to %s: %s", handedOver(name), to.ID, reason),
 		})
 		return err
 	})
@@ -101,15 +128,15 @@ func (s *Service) AskHandOver(ctx context.Context, op access.Operator, id identi
 // handOverLibrary is a hand-over as a playbook like any other, so that it passes
 // the same guards, approvals and gate. Its text names the recipient and the
 // public key, so its hash, and with it the plan's, binds the consent to both.
-func (s *Service) handOverLibrary(to access.OperatorID, public string) (*playbook.Library, error) {
-	t, err := s.catalogue.Type(HandOverAction)
+func (s *Service) handOverLibrary(name action.Name, to access.OperatorID, public string) (*playbook.Library, error) {
+	t, err := s.catalogue.Type(name)
 	if err != nil {
-		return nil, fault.Errorf(fault.Held, "hand-over: this Cordon cannot set passwords that are handed over: %w", err)
+		return nil, fault.Errorf(fault.Held, "hand-over: this Cordon cannot hand over a %s: %w", handedOver(name), err)
 	}
 	text := fmt.Sprintf(`playbook: v1
 id: %s
 version: 1.0.0
-title: Give access again with a new password
+title: Give access again with a %s
 owner: %s
 mode: enforce
 trigger:
@@ -122,7 +149,7 @@ steps:
       %s: %s
     irreversible: accepted
     approval: {mode: before, from: [%s], quorum: 1, expires: 30m, on_expiry: skip}
-`, handOverPlaybook, s.handOverFrom, HandOverAction, t.Spec().Version,
+`, handOverPlaybook, handedOver(name), s.handOverFrom, name, t.Spec().Version,
 		action.ParamRecipient, strconv.Quote(string(to)), action.ParamRecipientKey, strconv.Quote(public), s.handOverFrom)
 	l, problems := playbook.Load(fstest.MapFS{handOverPlaybook + ".yaml": {Data: []byte(text)}}, s.catalogue)
 	if len(problems) > 0 {
@@ -131,7 +158,7 @@ steps:
 	return l, nil
 }
 
-// Reveal returns the password that a hand-over run set, to its recipient, once:
+// Reveal returns the password that a hand-over run set, or the pass, to its recipient, once:
 // the ciphertext is gone when it returns. key is the part of the link after '#'.
 // Anybody else is fault.Denied; a password not proven yet is fault.Held; one
 // that was revealed already or whose time is over is fault.Conflict.
@@ -157,25 +184,26 @@ func (s *Service) Reveal(ctx context.Context, op access.Operator, id run.ID, key
 		if err != nil {
 			return err
 		}
+		what := handedOver(a.Name)
 		switch to, _ := a.Params[action.ParamRecipient].(string); {
 		case to != string(op.ID):
-			return fault.Errorf(fault.Denied, "run %s: the password is for another operator", id)
+			return fault.Errorf(fault.Denied, "run %s: the %s is for another operator", id, what)
 		case a.State == action.Verified && len(a.Sealed) > 0:
 		case len(a.Sealed) == 0 && a.State == action.Verified:
-			return fault.Errorf(fault.Conflict, "run %s: the password was revealed already, or its time ran out; ask for another hand-over", id)
+			return fault.Errorf(fault.Conflict, "run %s: the %s was revealed already, its time ran out, or nobody heard it; ask for another hand-over", id, what)
 		default:
-			return fault.Errorf(fault.Held, "run %s: the new password is not proven yet (%s); try again when it is verified", id, a.State)
+			return fault.Errorf(fault.Held, "run %s: the %s is not proven yet (%s); try again when it is verified", id, what, a.State)
 		}
 		if !now.Before(a.IntentAt.Add(s.reveal)) {
-			ended = fault.Errorf(fault.Conflict, "run %s: the time to reveal the password ran out; ask for another hand-over", id)
+			ended = fault.Errorf(fault.Conflict, "run %s: the time to reveal the %s ran out; ask for another hand-over", id, what)
 			return s.unseal(tx, a, audit.SecretExpired, access.BySystem("desk"), "the time to reveal ran out", now)
 		}
 		secret, err := action.OpenSealed(key, a.Tenant, a.ID, a.Sealed)
 		if err != nil {
 			return fmt.Errorf("run %s: %w", id, err)
 		}
-		out = Revealed{Who: who(i), Account: a.Account.Name(), Password: string(secret)}
-		return s.unseal(tx, a, audit.SecretRevealed, access.ByOperator(op.ID), fmt.Sprintf("%s revealed the new password of %s", op.ID, a.Account.Name()), now)
+		out = Revealed{Who: who(i), Account: a.Account.Name(), Password: string(secret), Pass: a.Name == AccessPass}
+		return s.unseal(tx, a, audit.SecretRevealed, access.ByOperator(op.ID), fmt.Sprintf("%s revealed the %s of %s", op.ID, what, a.Account.Name()), now)
 	})
 	if err = cmp.Or(err, ended); err != nil {
 		return Revealed{}, err
@@ -190,17 +218,17 @@ func handOverOf(tx Tx, r run.Run) (action.Action, error) {
 		return action.Action{}, err
 	}
 	for _, a := range acts {
-		if a.Name == HandOverAction {
+		if a.Name == HandOverAction || a.Name == AccessPass {
 			return a, nil
 		}
 	}
 	if r.Playbook.ID != handOverPlaybook {
-		return action.Action{}, fault.Errorf(fault.NotFound, "run %s hands no password over", r.ID)
+		return action.Action{}, fault.Errorf(fault.NotFound, "run %s hands nothing over", r.ID)
 	}
 	if r.State.Final() {
-		return action.Action{}, fault.Errorf(fault.Conflict, "run %s is %s: no password was set. %s", r.ID, r.State, r.Reason)
+		return action.Action{}, fault.Errorf(fault.Conflict, "run %s is %s: nothing was handed over. %s", r.ID, r.State, r.Reason)
 	}
-	return action.Action{}, fault.Errorf(fault.Held, "run %s is %s: no password was set yet", r.ID, r.State)
+	return action.Action{}, fault.Errorf(fault.Held, "run %s is %s: nothing is there to hand over yet", r.ID, r.State)
 }
 
 // unseal deletes the ciphertext and says so in the trail.
@@ -232,7 +260,7 @@ func (s *Service) ExpireHandOvers(ctx context.Context) (int, error) {
 				if err != nil || len(a.Sealed) == 0 {
 					return err
 				}
-				return s.unseal(tx, a, audit.SecretExpired, access.BySystem("desk"), "nobody revealed the new password of "+a.Account.Name()+" in time", now)
+				return s.unseal(tx, a, audit.SecretExpired, access.BySystem("desk"), "nobody revealed the "+handedOver(a.Name)+" of "+a.Account.Name()+" in time", now)
 			})
 			if err != nil {
 				return deleted, fmt.Errorf("delete what action %s sealed: %w", o.ID, err)

@@ -31,6 +31,8 @@ import (
 // it ended, without skipping rows that stayed and without repeating any; a
 // cursor the store did not make is fault.Invalid.
 type Store interface {
+	CaseStore
+
 	// Update calls change in one transaction, as run.Store's does.
 	Update(ctx context.Context, change func(Tx) error) error
 
@@ -96,6 +98,7 @@ type Store interface {
 // Tx is one transaction as the desk sees it. See run.Tx for the rules of puts.
 type Tx interface {
 	run.Tx
+	CaseTx
 
 	// OpenCase returns the identity's case without a verdict, and false when there
 	// is none.

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -283,6 +284,11 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	if v.Assessment, err = s.assessment(ctx, i.Tenant, i.ID); err != nil {
 		return v, err
 	}
+	in, err := s.input(ctx, i.Tenant, i.ID)
+	if err != nil {
+		return v, err
+	}
+	v.Work = s.work(i, in, v.Assessment, v.Protection)
 	cases, err := s.store.Cases(ctx, CaseFilter{Tenant: i.Tenant, Identity: i.ID}, Page{})
 	if err != nil {
 		return v, err
@@ -302,7 +308,7 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	if v.Runs, err = s.runs(ctx, RunFilter{Tenant: i.Tenant, Identity: i.ID}, i.Name); err != nil {
 		return v, err
 	}
-	v.Timeline, v.Truncated, err = s.timeline(ctx, op, AuditFilter{Tenant: i.Tenant, Identity: i.ID}, SignalFilter{Tenant: i.Tenant, Identity: i.ID})
+	v.Timeline, v.Truncated, err = s.timeline(ctx, op, i, AuditFilter{Tenant: i.Tenant, Identity: i.ID}, SignalFilter{Tenant: i.Tenant, Identity: i.ID})
 	return v, err
 }
 
@@ -318,9 +324,9 @@ func (s *Service) runs(ctx context.Context, f RunFilter, name string) ([]RunSumm
 	return out, nil
 }
 
-// timeline merges signals and the trail, newest first. The trail's evidence is
+// timeline merges signals, what was thought, records and the trail, newest first. The trail's evidence is
 // left out for operators who may not read the trail.
-func (s *Service) timeline(ctx context.Context, op access.Operator, af AuditFilter, sf SignalFilter) (events []Event, truncated bool, err error) {
+func (s *Service) timeline(ctx context.Context, op access.Operator, i identity.Identity, af AuditFilter, sf SignalFilter) (events []Event, truncated bool, err error) {
 	sigs, err := s.store.Signals(ctx, sf, Page{Limit: timelineLimit})
 	if err != nil {
 		return nil, false, fmt.Errorf("read the signals: %w", err)
@@ -330,7 +336,7 @@ func (s *Service) timeline(ctx context.Context, op access.Operator, af AuditFilt
 		return nil, false, fmt.Errorf("read the trail: %w", err)
 	}
 	for _, g := range sigs.Items {
-		text := cmp.Or(g.Title, g.Type)
+		text := detection.Title(g)
 		if g.IP != "" {
 			text += " from " + g.IP
 		}
@@ -339,8 +345,11 @@ func (s *Service) timeline(ctx context.Context, op access.Operator, af AuditFilt
 		}
 		if !g.State.Open() {
 			text += fmt.Sprintf(" (%s)", g.State)
+			if words := risk.DetailWords(g.Detail); words != "" && g.Source != signal.DefenderAlert {
+				text += ": " + words
+			}
 		}
-		events = append(events, Event{At: g.At(), Kind: "signal", Text: text, Level: g.Level, Source: g.Source, Signal: g.ExternalID})
+		events = append(events, Event{At: g.At(), Kind: "signal", Text: text, Level: g.Level, Source: g.Source, Signal: g.ExternalID, Type: g.Type})
 	}
 	for _, e := range entries.Items {
 		v := Event{At: e.At, Kind: string(e.Kind), Text: e.Text, Actor: e.Actor, Run: run.ID(e.Run), Action: action.ID(e.Action)}
@@ -349,10 +358,19 @@ func (s *Service) timeline(ctx context.Context, op access.Operator, af AuditFilt
 		}
 		events = append(events, v)
 	}
+	past, err := s.history(ctx, i.Tenant, i.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	told, err := s.recorded(ctx, i)
+	if err != nil {
+		return nil, false, err
+	}
+	events = slices.Concat(events, past, told)
 	// Stable: entries of one instant keep the order in which they were committed.
 	slices.SortStableFunc(events, func(a, b Event) int { return b.At.Compare(a.At) })
-	truncated = sigs.Next != "" || entries.Next != "" || len(events) > timelineLimit
-	return events[:min(timelineLimit, len(events))], truncated, nil
+	truncated = sigs.Next != "" || entries.Next != "" || len(told) == timelineLimit || len(events) > 2*timelineLimit
+	return events[:min(2*timelineLimit, len(events))], truncated, nil
 }
 
 // CaseView returns one case with its evidence. It needs access.Read.
@@ -383,7 +401,22 @@ func (s *Service) CaseView(ctx context.Context, op access.Operator, id casefile.
 	if v.Runs, err = s.runs(ctx, RunFilter{Tenant: c.Tenant, Case: c.ID}, i.Name); err != nil {
 		return v, err
 	}
-	v.Timeline, v.Truncated, err = s.timeline(ctx, op, AuditFilter{Tenant: c.Tenant, Case: c.ID}, SignalFilter{Tenant: c.Tenant, Identity: c.Identity})
+	in, err := s.input(ctx, c.Tenant, c.Identity)
+	if err != nil {
+		return v, err
+	}
+	dir, err := s.look().directory(ctx, c.Tenant)
+	if err != nil {
+		return v, err
+	}
+	v.Work = s.work(i, in, v.Assessment, run.Protect(s.policy(i.Tenant), i, dir, v.At))
+	if v.Investigation, err = s.investigation(ctx, c, v.Detections); err != nil {
+		return v, err
+	}
+	if v.Verdicts, err = s.consequences(ctx, c, i, in, v.Investigation); err != nil {
+		return v, err
+	}
+	v.Timeline, v.Truncated, err = s.timeline(ctx, op, i, AuditFilter{Tenant: c.Tenant, Case: c.ID}, SignalFilter{Tenant: c.Tenant, Identity: c.Identity})
 	return v, err
 }
 

@@ -126,7 +126,7 @@ func (s *Service) steps(r run.Run, i identity.Identity, acts map[action.ID]Actio
 func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
 	out := make([]StepView, 0, len(p.Steps))
 	for _, st := range p.Steps {
-		v := StepView{Step: st, State: run.StepPending, Now: present(st.Action, st.Account, i), Breaks: breaks(st), Undone: s.undone(st), Cost: s.cost(st)}
+		v := StepView{Step: st, State: run.StepPending, Now: present(st.Action, st.Account, i), Breaks: breaks(st, i), Undone: s.undone(st), Cost: s.cost(st)}
 		switch {
 		case st.Skip != "":
 			v.State, v.Reason = run.StepSkipped, st.Skip
@@ -141,7 +141,14 @@ func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
 }
 
 // breaks says what stops working for the person or workload behind the account.
-func breaks(st playbook.Step) string {
+func breaks(st playbook.Step, i identity.Identity) string {
+	if more := blast(st, i); more != "" {
+		return plainly(st) + "; " + more
+	}
+	return plainly(st)
+}
+
+func plainly(st playbook.Step) string {
 	switch {
 	case st.Effect == action.EffectVerdict:
 		return "nothing stops working: it tells the product what we think"

@@ -87,16 +87,19 @@ type Fact struct {
 
 // An Event is one line of a timeline.
 type Event struct {
-	At     time.Time      `json:"at"`
-	Kind   string         `json:"kind"` // "signal", or an audit kind such as "action.verified"
-	Text   string         `json:"text"`
-	Actor  access.Actor   `json:"actor,omitempty"`
-	Level  signal.Level   `json:"level,omitempty"`  // signals only
-	Source signal.Source  `json:"source,omitempty"` // signals only
-	Signal string         `json:"signal,omitempty"` // ExternalID
-	Run    run.ID         `json:"run,omitempty"`
-	Action action.ID      `json:"action,omitempty"`
-	Data   map[string]any `json:"data,omitempty"` // evidence; only for who may read the trail
+	At           time.Time      `json:"at"`
+	Kind         string         `json:"kind"` // "signal", "risk" (Microsoft's opinion), "assessment", "record", or an audit kind such as "action.verified"
+	Text         string         `json:"text"`
+	Actor        access.Actor   `json:"actor,omitempty"`
+	Level        signal.Level   `json:"level,omitempty"`  // signals only
+	Source       signal.Source  `json:"source,omitempty"` // signals only
+	Signal       string         `json:"signal,omitempty"` // ExternalID
+	Type         string         `json:"type,omitempty"`   // the source's own word for it
+	Record       string         `json:"record,omitempty"` // a record's ExternalID, of RecordSource
+	RecordSource string         `json:"recordSource,omitempty"`
+	Run          run.ID         `json:"run,omitempty"`
+	Action       action.ID      `json:"action,omitempty"`
+	Data         map[string]any `json:"data,omitempty"` // evidence; only for who may read the trail
 }
 
 // An IdentityView is all that is known of one identity.
@@ -109,13 +112,14 @@ type IdentityView struct {
 	Facts          []Fact              `json:"facts"`
 	Protection     identity.Protection `json:"protection"`
 	Assessment     *risk.Assessment    `json:"assessment,omitempty"` // nil: never assessed
-	Case           *casefile.Case      `json:"case,omitempty"`       // the open one
-	Earlier        []casefile.Case     `json:"earlier,omitempty"`    // closed ones, newest of the store's order first
-	Runs           []RunSummary        `json:"runs"`
-	Waits          []Wait              `json:"waits,omitempty"`
-	Timeline       []Event             `json:"timeline"` // newest first
-	Truncated      bool                `json:"truncated,omitempty"`
-	At             time.Time           `json:"at"` // when the view was made; ages count from here
+	Work
+	Case      *casefile.Case  `json:"case,omitempty"`    // the open one
+	Earlier   []casefile.Case `json:"earlier,omitempty"` // closed ones, newest of the store's order first
+	Runs      []RunSummary    `json:"runs"`
+	Waits     []Wait          `json:"waits,omitempty"`
+	Timeline  []Event         `json:"timeline"` // newest first
+	Truncated bool            `json:"truncated,omitempty"`
+	At        time.Time       `json:"at"` // when the view was made; ages count from here
 }
 
 // A CaseView is one case with its evidence.
@@ -123,6 +127,10 @@ type CaseView struct {
 	Case       casefile.Case    `json:"case"`
 	Who        Who              `json:"who"`
 	Assessment *risk.Assessment `json:"assessment,omitempty"`
+	Work
+	// Verdicts says what each verdict would do; none once it was given.
+	Verdicts      []Consequence          `json:"verdicts,omitempty"`
+	Investigation casefile.Investigation `json:"investigation"`
 	// Detections is what the catalogue says of the open signals, each kind once, the
 	// highest level first: what to ask and what to do.
 	Detections []detection.Entry `json:"detections,omitempty"`

@@ -10,22 +10,22 @@ import (
 // or intents of the action catalogue under the same name.
 type Remedy string
 
-// The remedies. A test holds the first four against the action catalogue.
+// The remedies. A test holds those that are not by hand against the action catalogue.
 const (
 	DisableAccount     Remedy = "identity.disable"
 	ResetPassword      Remedy = "identity.reset_password"
 	RevokeSessions     Remedy = "entra.user.revoke_sessions"
 	ConfirmCompromised Remedy = "entra.user.confirm_compromised"
 
-	RemoveMailRules       Remedy = "mailbox.remove_rules"
-	RemoveMethods         Remedy = "identity.remove_methods"
-	RemoveRole            Remedy = "identity.remove_role"
+	RemoveMailRules       Remedy = "entra.user.disable_inbox_rules"
+	RemoveMethods         Remedy = "entra.user.remove_methods"
+	RemoveRole            Remedy = "entra.user.remove_roles"
 	RevertChange          Remedy = "directory.revert_change"
-	RevokeConsent         Remedy = "application.revoke_consent"
-	DisableApplication    Remedy = "application.disable"
-	RotateSecret          Remedy = "application.rotate_credential"
+	RevokeConsent         Remedy = "entra.workload.revoke_consent"
+	DisableApplication    Remedy = "entra.workload.disable"
+	RotateSecret          Remedy = "entra.workload.remove_credential"
 	DisableAgent          Remedy = "agent.disable"
-	DisableDevice         Remedy = "device.disable"
+	DisableDevice         Remedy = "entra.user.disable_devices"
 	IsolateDevice         Remedy = "device.isolate"
 	RotateKrbtgt          Remedy = "domain.rotate_krbtgt"
 	RecoverController     Remedy = "domain.recover_controller"
@@ -60,15 +60,15 @@ func Treatments() []Treatment {
 		{RevokeSessions, "Revoke sign-in sessions", cures(session), false},
 		{ConfirmCompromised, "Tell Entra ID Protection that the user is compromised", nil, false},
 
-		{RemoveMailRules, "Remove inbox rules and forwarding that the person does not know", cures(signal.CauseMailbox), true},
-		{RemoveMethods, "Remove authentication methods and keys that were added, and have the person register again", cures(signal.CauseMethod), true},
-		{RemoveRole, "Take away the role or the group membership that was given", cures(directory), true},
+		{RemoveMailRules, "Disable inbox rules that send mail elsewhere or hide it; a person looks at forwarding", cures(signal.CauseMailbox), false},
+		{RemoveMethods, "Remove authentication methods and keys that were added, and have the person register again", cures(signal.CauseMethod), false},
+		{RemoveRole, "Take away the directory role that was given", cures(directory), false},
 		{RevertChange, "Put the changed object back to what it was", cures(directory), true},
-		{RevokeConsent, "Revoke the consent and the app roles of the application", cures(signal.CauseConsent), true},
-		{DisableApplication, "Disable the service principal", cures(signal.CauseConsent, workload), true},
-		{RotateSecret, "Give the application a new credential, then remove every old one", cures(workload), true},
+		{RevokeConsent, "Revoke the consent that was given to the application", cures(signal.CauseConsent), false},
+		{DisableApplication, "Disable the service principal", cures(workload, signal.CauseConsent, unknown), false},
+		{RotateSecret, "Give the application a new credential, then remove the suspect one", cures(workload), false},
 		{DisableAgent, "Disable the agent and tell its sponsors", cures(workload), true},
-		{DisableDevice, "Disable the device object", cures(signal.CauseDevice), true},
+		{DisableDevice, "Disable the person's registered devices", cures(signal.CauseDevice), false},
 		{IsolateDevice, "Isolate the device the activity came from", cures(signal.CauseDevice, unknown), true},
 		{RotateKrbtgt, "Change the password of krbtgt twice, at least ten hours apart", cures(signal.CauseController), true},
 		{RecoverController, "Treat the domain controller as lost: take it off the network and build it anew", cures(signal.CauseController), true},

@@ -31,18 +31,19 @@ type quota struct {
 	requests float64
 	period   time.Duration
 	reserved bool    // a share is kept for privileged and high-risk people
+	mute     bool    // shared by all applications of the tenant, and a refusal does not say when to come back
 	ease     float64 // share of the rate that is used: the sender's and Graph's clocks jitter
 }
 
 func quotas() map[action.Bucket]quota {
 	return map[action.Bucket]quota{
-		action.BucketIdentityProtection: {1, time.Second, false, 0.95},
-		action.BucketDirectoryWrite:     {3000, 150 * time.Second, true, 1},
+		action.BucketIdentityProtection: {1, time.Second, false, true, 0.95},
+		action.BucketDirectoryWrite:     {3000, 150 * time.Second, true, false, 1},
 		// Resource units of the smallest tenant class; a read costs one or two.
-		action.BucketDirectoryRead: {1750, 10 * time.Second, false, 1},
-		action.BucketReports:       {5, 10 * time.Second, false, 0.95},
-		action.BucketMailbox:       {10000, 10 * time.Minute, false, 1}, // of each mailbox; here of all
-		action.BucketSecurity:      {150, time.Minute, false, 0.95},
+		action.BucketDirectoryRead: {1750, 10 * time.Second, false, false, 1},
+		action.BucketReports:       {5, 10 * time.Second, false, false, 0.95},
+		action.BucketMailbox:       {10000, 10 * time.Minute, false, false, 1}, // of each mailbox; here of all
+		action.BucketSecurity:      {150, time.Minute, false, false, 0.95},
 	}
 }
 
@@ -77,6 +78,8 @@ type bucket struct {
 	strikes int           // limits hit in a row without a Retry-After
 	eased   time.Time     // until then no bursts: the directory says its limit is near
 	pause   time.Duration // between requests until eased
+	share   float64       // of the limit, 0 to 1, that is ours as far as refusals tell: other applications use it too
+	shared  time.Time     // when share last changed
 	last    time.Time     // when the last request was given
 	polled  time.Time     // when the last poll was given
 
@@ -106,7 +109,7 @@ func NewBudget(o BudgetOptions) *Budget {
 		if q.reserved {
 			k.keep = k.depth * min(max(o.Reserve, 0), 0.9)
 		}
-		k.left, k.at = k.depth, o.Now()
+		k.left, k.at, k.share = k.depth, o.Now(), 1
 		b.b[name] = k
 	}
 	return b
@@ -119,6 +122,12 @@ func (b *Budget) Poll(ctx context.Context) error {
 	return b.take(ctx, action.BucketIdentityProtection, turnPoll)
 }
 
+// PollReports is Poll for one request to the reports, which sign-ins, audits and
+// authentication methods share.
+func (b *Budget) PollReports(ctx context.Context) error {
+	return b.take(ctx, action.BucketReports, turnPoll)
+}
+
 // Forecast returns how long n more requests of the bucket would take to leave,
 // others not counted: the floor that the published limit puts under a campaign.
 func (b *Budget) Forecast(name action.Bucket, n int) time.Duration {
@@ -129,7 +138,7 @@ func (b *Budget) Forecast(name action.Bucket, n int) time.Duration {
 		return 0
 	}
 	k.refill(now)
-	wait := max(0, (float64(n)-k.left)/k.rate)
+	wait := max(0, (float64(n)-k.left)/(k.rate*k.share))
 	return max(time.Duration(wait*float64(time.Second)), k.blocked.Sub(now), 0)
 }
 
@@ -195,13 +204,13 @@ func (b *Budget) try(k *bucket, w *waiter) (time.Duration, bool) {
 	}
 	const dust = 1e-6 // of floating-point refills
 	if k.left+dust < need {
-		later(now.Add(seconds((need - k.left) / k.rate)))
+		later(now.Add(seconds((need - k.left) / (k.rate * k.share))))
 	}
 	if now.Before(k.eased) {
 		later(k.last.Add(k.pause))
 	}
 	if w.turn == turnPoll && !k.polled.IsZero() {
-		later(k.polled.Add(seconds(1 / (k.rate * pollShare))))
+		later(k.polled.Add(seconds(1 / (k.rate * k.share * pollShare))))
 	}
 	if ready.After(now) {
 		return ready.Sub(now), false
@@ -230,6 +239,7 @@ func (b *Budget) throttled(name action.Bucket, after time.Duration) {
 		}
 		k.strikes++
 		k.left = min(k.left, 0)
+		k.yield(b.o.Now())
 		if until := b.o.Now().Add(after); until.After(k.blocked) {
 			k.blocked = until
 		}
@@ -322,10 +332,32 @@ func (b *Budget) change(name action.Bucket, f func(*bucket)) {
 }
 
 func (k *bucket) refill(now time.Time) {
-	if gone := now.Sub(k.at).Seconds(); gone > 0 {
-		k.left = math.Min(k.depth, k.left+gone*k.rate)
-		k.at = now
+	gone := now.Sub(k.at)
+	if gone <= 0 {
+		return
 	}
+	k.at = now
+	if k.mute {
+		k.share = math.Min(1, k.share+gone.Seconds()*k.rate*regain)
+	}
+	k.left = math.Min(k.depth, k.left+gone.Seconds()*k.rate*k.share)
+}
+
+// A limit that all applications of a tenant share, and that never says when to come
+// back, is found by trying: each refusal takes a part of the pace away, and every
+// request that could have been sent since gives a little of it back.
+const (
+	yield  = 0.6   // what a refusal leaves of the pace
+	least  = 0.1   // and at least
+	regain = 0.002 // of the whole, with each request that the limit allows
+)
+
+// yield gives a part of the pace up, once for the refusals of one moment.
+func (k *bucket) yield(now time.Time) {
+	if !k.mute || !k.shared.IsZero() && now.Sub(k.shared).Seconds() < 2/k.rate {
+		return
+	}
+	k.share, k.shared = math.Max(least, k.share*yield), now
 }
 
 func (k *bucket) join(w *waiter) {

@@ -54,6 +54,7 @@ type directory struct {
 	latency time.Duration
 	mishap  func(write) mishap // nil: nothing goes wrong
 	unread  func() bool        // whether a read fails; nil: none does
+	sealed  []byte             // what it tells once, sealed, with each request it takes
 
 	mu       sync.Mutex
 	writes   []write // effects, in order
@@ -191,6 +192,7 @@ func (f fake) Do(ctx context.Context, reqs []action.Request) []action.Outcome {
 			o = action.Outcome{Verdict: action.Unknown, Reason: "connection reset"}
 		default:
 			f.change(w, f.reach)
+			o.Sealed = f.sealed
 		}
 		out[n] = o
 	}

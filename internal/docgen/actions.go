@@ -94,7 +94,11 @@ step is held and says so, and the other steps go on.
 }
 
 func (f facts) action(b *bytes.Buffer, s action.Spec) {
-	fmt.Fprintf(b, "\n## %s\n\n**%s** in %s. %s\n\n", s.Name, s.Title, cmp.Or(directories[s.Provider], string(s.Provider)), s.Summary)
+	where := cmp.Or(directories[s.Provider], string(s.Provider))
+	if s.Via != "" {
+		where += ", through " + cmp.Or(directories[s.Via], string(s.Via))
+	}
+	fmt.Fprintf(b, "\n## %s\n\n**%s** in %s. %s\n\n", s.Name, s.Title, where, s.Summary)
 	row := func(name, text string) { fmt.Fprintf(b, "| %s | %s |\n", name, text) }
 	fmt.Fprint(b, "| | |\n|---|---|\n")
 	row("Version", fmt.Sprint(s.Version))

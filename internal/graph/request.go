@@ -28,6 +28,12 @@ func Path(segments ...string) string {
 	return b.String()
 }
 
+// Address is the address of an object below v1.0, as references to it name it.
+func (c *Client) Address(path string) string {
+	u := *c.base
+	return strings.TrimSuffix(u.String(), "/") + "/v1.0" + path
+}
+
 // url checks r and returns its address.
 func (c *Client) url(r Request) (*url.URL, error) {
 	if err := r.check(); err != nil {

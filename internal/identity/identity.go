@@ -123,6 +123,9 @@ type Role struct {
 	TemplateID string `json:"templateId"` // Entra role template id: the same in every tenant
 	Name       string `json:"name"`
 	Active     bool   `json:"active"` // false: eligible only (PIM)
+	// Scope is where it counts: an administrative unit, an application, a catalogue.
+	// Empty: in the whole tenant.
+	Scope string `json:"scope,omitempty"`
 }
 
 // GlobalAdministrator is the role template id of Global Administrator.

@@ -130,7 +130,7 @@ func (p Policy) unread(a Account) (texts []string) {
 		case e.Group && !slices.ContainsFunc(a.Facts.GroupsRead, is):
 			texts = append(texts, "the members of the protected group "+want+" have not been read yet")
 		case e.Group, workload:
-		case strings.Contains(want, "@") && a.UPN == "":
+		case strings.Contains(want, "@") && a.UPN == "" && !slices.ContainsFunc(a.Facts.GroupsRead, is):
 			texts = append(texts, "the protected list goes by user principal name, and the account's has not been read yet")
 		case strings.HasPrefix(strings.ToUpper(want), "S-1-") && a.SID == "" && synced:
 			texts = append(texts, "the protected list goes by SID, and the account's has not been read yet")
@@ -150,6 +150,9 @@ func (e Protected) matches(a Account) bool {
 	same := func(v string) bool { return strings.EqualFold(want, strings.Trim(v, " {}")) }
 	if e.Group {
 		return slices.ContainsFunc(a.Facts.Groups, same)
+	}
+	if strings.Contains(want, "@") && slices.ContainsFunc(a.Facts.Groups, same) {
+		return true // the directory says that the name is this account's, whatever name we know it by
 	}
 	return slices.ContainsFunc([]string{a.ObjectID, a.UPN, a.SID, a.AppID, a.GUID}, same)
 }

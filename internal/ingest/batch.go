@@ -31,6 +31,9 @@ type batch struct {
 	risky   []identity.Ref // accounts of open cases whose risk changed
 	touched map[identity.ID]*touch
 	order   []identity.ID // of touched, as they came
+
+	except   []risk.Exception // the tenant's, once excepted says that they were read
+	excepted bool
 }
 
 // A touch is what a page brought for one identity.
@@ -137,6 +140,7 @@ func (b *batch) aheadOfRisks(list []signal.AccountRisk) error {
 
 func (b *batch) reject(stream connector.Name, r connector.Reject) error {
 	b.res.Rejected++
+	b.res.Outcomes = append(b.res.Outcomes, Outcome{Key: r.Place, Reason: r.Reason})
 	return b.tx.PutReject(b.tenant, stream, r, b.now)
 }
 
@@ -160,7 +164,7 @@ func (b *batch) records(stream connector.Name, list []record.Record) error {
 				return fmt.Errorf("keep what was rejected: %w", err)
 			}
 		}
-		if err := b.reject(stream, connector.Reject{Source: signal.Source(r.Source), Place: "record " + r.ExternalID, Reason: reason, Raw: raw}); err != nil {
+		if err := b.reject(stream, connector.Reject{Source: signal.Source(r.Source), Place: PlaceOf(r), Reason: reason, Raw: raw}); err != nil {
 			return err
 		}
 	}
@@ -168,8 +172,8 @@ func (b *batch) records(stream connector.Name, list []record.Record) error {
 		return nil
 	}
 	puts, err := b.tx.PutRecords(good, b.now)
-	for _, p := range puts {
-		b.res.count(p)
+	for n, p := range puts {
+		b.res.count(p, PlaceOf(good[n]))
 	}
 	return err
 }
@@ -276,7 +280,7 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 				return fmt.Errorf("keep what was rejected: %w", err)
 			}
 		}
-		return b.reject(stream, connector.Reject{Source: s.Source, Place: "signal " + s.ExternalID, Reason: reason, Raw: raw})
+		return b.reject(stream, connector.Reject{Source: s.Source, Place: PlaceOf(s), Reason: reason, Raw: raw})
 	}
 	before, err := b.ownerBefore(s)
 	if err != nil {
@@ -286,7 +290,7 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 	if err != nil {
 		return err
 	}
-	b.res.count(put)
+	b.res.count(put, PlaceOf(s))
 	if put == PutUpdated && before != "" && before != res.Identity.ID {
 		b.touch(before).assess = true // it lost the signal
 	}
@@ -328,7 +332,7 @@ func (b *batch) risk(stream connector.Name, r signal.AccountRisk) error {
 		}
 	}
 	if reason != "" {
-		return b.reject(stream, connector.Reject{Place: "risk of " + r.Subject.Name(), Reason: reason, Raw: r.Raw})
+		return b.reject(stream, connector.Reject{Place: PlaceOf(r), Reason: reason, Raw: r.Raw})
 	}
 	told, err := b.told(r, res.Identity.ID)
 	if err != nil || told {
@@ -338,7 +342,7 @@ func (b *batch) risk(stream connector.Name, r signal.AccountRisk) error {
 	if err != nil {
 		return err
 	}
-	b.res.count(put)
+	b.res.count(put, PlaceOf(r))
 	if put == PutNew || put == PutUpdated {
 		t := b.touch(res.Identity.ID)
 		t.assess, t.risky = true, append(t.risky, r.Subject)
@@ -418,6 +422,9 @@ func (b *batch) assess(id identity.ID) (on []string, err error) {
 	} else if ok {
 		in.Verdict = risk.Verdict{Word: string(v.Word), At: v.At}
 	}
+	if in.Exceptions, err = b.exceptions(); err != nil {
+		return nil, err
+	}
 	old, err := b.tx.Assessment(b.tenant, id)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return nil, err
@@ -434,6 +441,18 @@ func (b *batch) assess(id identity.ID) (on []string, err error) {
 		on = append(on, playbook.OnCase)
 	}
 	return on, err
+}
+
+// exceptions reads the tenant's exceptions once for the batch.
+func (b *batch) exceptions() ([]risk.Exception, error) {
+	if !b.excepted {
+		var err error
+		if b.except, err = b.tx.Exceptions(b.tenant); err != nil {
+			return nil, err
+		}
+		b.excepted = true
+	}
+	return b.except, nil
 }
 
 // file lets the identity's case absorb the assessment. A case is opened at level

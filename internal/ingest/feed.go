@@ -18,6 +18,9 @@ const (
 	// settling is how long a process runs before it calls something silent that was
 	// last heard before it began: what was missed while nobody listened is read first.
 	settling = 2 * time.Minute
+	// leastSilence is the least time that is called silence: a stream that is read every
+	// second waits longer than that for its turn behind containment.
+	leastSilence = time.Minute
 	// forgotten is how long a feed that its source does not list any more stays an
 	// alarm.
 	forgotten = 7 * 24 * time.Hour
@@ -230,10 +233,10 @@ func (w watch) merge(t identity.Tenant, states map[connector.Name]connector.Feed
 			continue
 		}
 		s := get(k.stream)
-		if h.success.After(s.Success) {
+		if !h.success.IsZero() && !h.success.Before(s.Success) {
 			s.Success, s.Since, s.Failure = h.success, h.success, ""
 		}
-		if h.failedAt.After(s.Success) && h.failure != "" {
+		if !h.failedAt.Before(s.Success) && h.failure != "" {
 			s.Failure, s.FailedAt = h.failure, h.failedAt
 		}
 		states[k.stream] = s
@@ -276,7 +279,7 @@ func (w watch) silent(s connector.FeedState, all map[connector.Name]connector.Fe
 	if !expected { // whoever owns the tenant judges it
 		return s.Silent, ""
 	}
-	quiet := w.now.Sub(s.Since) > patience*interval
+	quiet := w.now.Sub(s.Since) > max(patience*interval, leastSilence)
 	if quiet && !s.Silent && !w.settled && s.Since.Before(w.p.watchedFrom) {
 		return false, ""
 	}

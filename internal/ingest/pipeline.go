@@ -13,7 +13,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // The defaults of a Pipeline, and its bounds.
@@ -23,6 +25,7 @@ const (
 	silence       = 3
 	atFirst       = 10   // records in the first transaction of a page
 	atOnce        = 20   // records in one transaction at most; see Take
+	inBulk        = 500  // records in one transaction of Fill
 	recordsAtOnce = 100  // records (of package record) in one transaction: each is little work
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit
@@ -69,6 +72,29 @@ type Result struct {
 	Facts int           `json:"facts"`           // accounts whose facts changed
 	Cases []casefile.ID `json:"cases,omitempty"` // opened or reopened
 	Runs  []run.ID      `json:"runs,omitempty"`  // started
+
+	Outcomes []Outcome `json:"-"` // of one transaction; not in sums
+}
+
+// An Outcome is what became of one thing in a page. Key is what PlaceOf says for a
+// signal, a risk or a record, and the Place of a reject, which has a Reason and no Put.
+type Outcome struct {
+	Key    string
+	Put    Put
+	Reason string
+}
+
+// PlaceOf names a signal, an account risk or a record where it has no place of its own.
+func PlaceOf(v any) string {
+	switch v := v.(type) {
+	case signal.Signal:
+		return "signal " + v.ExternalID
+	case signal.AccountRisk:
+		return "risk of " + v.Subject.Name()
+	case record.Record:
+		return "record " + v.ExternalID
+	}
+	return ""
 }
 
 func (r Result) Plus(o Result) Result {
@@ -84,7 +110,8 @@ func (r Result) Plus(o Result) Result {
 	return r
 }
 
-func (r *Result) count(p Put) {
+func (r *Result) count(p Put, of string) {
+	r.Outcomes = append(r.Outcomes, Outcome{Key: of, Put: p})
 	switch p {
 	case PutNew:
 		r.New++
@@ -110,9 +137,41 @@ func (r *Result) count(p Put) {
 // LookupTimeout for each transaction; that they could not be read never loses a
 // signal.
 func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, error) {
-	total := p.recent.known(&page)
+	return p.takeAll(ctx, t, stream, page, live, func([]Outcome) {})
+}
+
+// Fill is Take for what is read from a file: it stores no cursor, remembers nothing
+// of what it has seen, and takes large transactions, because nobody waits for it.
+func (p *Pipeline) Fill(ctx context.Context, t identity.Tenant, page connector.Page) (Result, error) {
+	return p.takeAll(ctx, t, "", page, bulk, func([]Outcome) {})
+}
+
+// TakeEach is Take that also says what became of each thing in the page. What is not
+// in the answer changed nothing: it was known.
+func (p *Pipeline) TakeEach(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page) (Result, []Outcome, error) {
+	var out []Outcome
+	res, err := p.takeAll(ctx, t, stream, page, live, func(some []Outcome) { out = append(out, some...) })
+	return res, out, err
+}
+
+// A pace says how much one transaction holds.
+type pace struct {
+	first, most int  // records in the first and in any transaction of a page
+	once        bool // what is read is not read again
+}
+
+var (
+	live = pace{first: atFirst, most: atOnce}
+	bulk = pace{first: inBulk, most: inBulk, once: true}
+)
+
+func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, how pace, each func([]Outcome)) (Result, error) {
+	var total Result
+	if !how.once {
+		total = p.recent.known(&page)
+	}
 	var parts []connector.Page
-	for more, room := true, atFirst; more; room = min(2*room, atOnce) {
+	for more, room := true, how.first; more; room = min(2*room, how.most) {
 		var part connector.Page
 		part, page, more = split(page, room)
 		parts = append(parts, part)
@@ -131,7 +190,10 @@ func (p *Pipeline) Take(ctx context.Context, t identity.Tenant, stream connector
 			facts()
 			return total, err
 		}
-		p.recent.add(part.Signals)
+		if !how.once {
+			p.recent.add(part.Signals)
+		}
+		each(res.Outcomes)
 		total = total.Plus(res)
 	}
 	cancel()
@@ -234,6 +296,7 @@ func (p *Pipeline) Poll(ctx context.Context, t identity.Tenant, s connector.Sour
 			if err != nil {
 				return err
 			}
+			p.Heard(t, s.Name()) // to catch up may take hours, and is no silence
 		}
 		return nil
 	}()

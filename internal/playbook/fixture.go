@@ -20,7 +20,13 @@ const fixtureTenant identity.Tenant = "00000000-0000-4000-8000-000000000001"
 
 func fixtureNow() time.Time { return time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC) }
 
-// Test runs the fixture against the library and returns what is not as it
+// Test is Try without a rehearsal: what follows the plan is not looked at.
+func (l *Library) Test(file string, fixture []byte) []Problem {
+	problems, _ := l.Try(file, fixture, nil)
+	return problems
+}
+
+// Try runs the fixture against the library and returns what is not as it
 // should be, with the place in the fixture; nil means that it passed. file is
 // the fixture's path: leaked-credentials.txtar tests the playbook
 // leaked-credentials.
@@ -31,10 +37,15 @@ func fixtureNow() time.Time { return time.Date(2026, 1, 15, 12, 0, 0, 0, time.UT
 // refused: …" or "plan: held: …", and one line for each step, "ID ACTION" with
 // "approval: …", "skipped: …" or "held: …" after it. docs/playbooks.md shows one.
 // Files ending in .yaml replace the library by themselves.
-func (l *Library) Test(file string, fixture []byte) []Problem {
+//
+// What happens after the plan, the key then of a case, is played by rehearse; each
+// turn gives a line "then TURN: STATE: why", and each step that is not over as the
+// plan says a line "STEP: STATE". Try also says which branches of the playbook the
+// cases took.
+func (l *Library) Try(file string, fixture []byte, rehearse Rehearsal) ([]Problem, Coverage) {
 	arc := parseArchive(string(fixture))
 	id := strings.TrimSuffix(path.Base(file), path.Ext(file))
-	t := tester{file: file, id: id, lib: l, lines: map[string]int{}}
+	t := tester{file: file, id: id, lib: l, lines: map[string]int{}, rehearse: rehearse, taken: map[string]bool{}}
 	files := map[string]string{}
 	var own []File
 	for _, f := range arc {
@@ -53,12 +64,13 @@ func (l *Library) Test(file string, fixture []byte) []Problem {
 			t.add(p.File, p.Line, "%s", p.Text)
 		}
 		if lib == nil {
-			return t.problems
+			return t.problems, Coverage{Playbook: id}
 		}
 		t.lib = lib
 	}
-	if _, ok := t.lib.Find(id); !ok {
-		return append(t.problems, Problem{File: file, Text: fmt.Sprintf("there is no playbook %q to test", id)})
+	p, ok := t.lib.Find(id)
+	if !ok {
+		return append(t.problems, Problem{File: file, Text: fmt.Sprintf("there is no playbook %q to test", id)}), Coverage{Playbook: id}
 	}
 	cases := 0
 	for _, f := range arc {
@@ -81,14 +93,18 @@ func (l *Library) Test(file string, fixture []byte) []Problem {
 	if cases == 0 {
 		t.problems = append(t.problems, Problem{File: file, Text: "the fixture has no case"})
 	}
-	return sortProblems(t.problems)
+	return sortProblems(t.problems), t.coverage(p)
 }
 
 type tester struct {
 	file, id string
 	lib      *Library
-	lines    map[string]int // the line before the first of each file
-	problems []Problem
+	rehearse Rehearsal
+
+	taken      map[string]bool // branches
+	notStarted bool
+	lines      map[string]int // the line before the first of each file
+	problems   []Problem
 }
 
 func (t *tester) add(name string, line int, format string, args ...any) {
@@ -123,21 +139,25 @@ func parseArchive(text string) []archived {
 
 // play runs one case and compares.
 func (t *tester) play(name string, given []byte, want string) {
-	in, problems := readGiven(name+".given", given)
+	in, turns, problems := readCase(name+".given", given)
 	for _, p := range problems {
 		t.add(name+".given", p.Line, "%s", p.Text)
 	}
 	if len(problems) > 0 {
 		return
 	}
-	got, err := t.outcome(in)
+	got, err := t.outcome(in, turns)
 	if err != nil {
 		t.add(name+".given", 1, "%v", err)
 		return
 	}
 	var wanted []string
 	for _, line := range strings.Split(want, "\n") {
-		if line = strings.Join(strings.Fields(line), " "); line != "" {
+		line = strings.Join(strings.Fields(line), " ")
+		if t.rehearse == nil && strings.HasPrefix(line, "then ") {
+			break
+		}
+		if line != "" {
 			wanted = append(wanted, line)
 		}
 	}
@@ -154,7 +174,7 @@ func (t *tester) play(name string, given []byte, want string) {
 }
 
 // outcome renders what the library makes of in, one fact a line.
-func (t *tester) outcome(in Input) ([]string, error) {
+func (t *tester) outcome(in Input, turns []Turn) ([]string, error) {
 	out := []string{"match: no"}
 	for _, m := range t.lib.Match(in) {
 		if m.Ref.ID != t.id {
@@ -178,7 +198,10 @@ func (t *tester) outcome(in Input) ([]string, error) {
 	}
 	for _, s := range p.Steps {
 		line := s.ID + " " + string(s.Action)
-		if s.Action == "" {
+		switch {
+		case s.Kind != KindAct:
+			line = strings.TrimSpace(fmt.Sprintf("%s %s %s", s.ID, s.Kind, s.End))
+		case s.Action == "":
 			line = s.ID + " " + string(s.Uses)
 		}
 		switch {
@@ -186,22 +209,43 @@ func (t *tester) outcome(in Input) ([]string, error) {
 			line += " skipped: " + s.Skip
 		case s.Held != "":
 			line += " held: " + s.Held
+		case s.Approval != nil && s.Later:
+			line += fmt.Sprintf(" if: %s approval: %s %s %d", s.If, s.Approval.Mode, strings.Join(s.Approval.From, ","), s.Approval.Quorum)
+		case s.Later:
+			line += " if: " + s.If
 		case s.Approval != nil:
 			line += fmt.Sprintf(" approval: %s %s %d", s.Approval.Mode, strings.Join(s.Approval.From, ","), s.Approval.Quorum)
 		}
 		out = append(out, strings.Join(strings.Fields(line), " "))
 	}
+	var played Played
+	if t.rehearse != nil && len(turns) > 0 {
+		played = t.rehearse(p, in, turns)
+		out = append(out, played.Lines...)
+		for _, s := range played.Steps {
+			out = append(out, s.ID+": "+s.State)
+		}
+	}
+	if book, ok := t.lib.Find(t.id); ok {
+		t.take(book, out[0] == "match: yes", p, played)
+	}
 	return out, nil
 }
 
-// readGiven reads the description of a case.
+// readGiven reads the description of a case, without what happens then.
 func readGiven(file string, text []byte) (Input, []Problem) {
+	in, _, problems := readCase(file, text)
+	return in, problems
+}
+
+// readCase reads the description of a case.
+func readCase(file string, text []byte) (Input, []Turn, []Problem) {
 	r := &reader{file: file}
 	root := r.document(text)
 	if root == nil {
-		return Input{}, r.problems
+		return Input{}, nil, r.problems
 	}
-	f := r.fields(root, "given", "on", "identity", "protected", "signals", "account_risk", "usable_global_admins", "connected")
+	f := r.fields(root, "given", "then", "on", "identity", "protected", "signals", "account_risk", "usable_global_admins", "connected")
 	in := Input{Tenant: fixtureTenant, UsableGlobalAdmins: -1, Now: fixtureNow(), On: r.list(root, f["on"], "on", false)}
 	if in.On == nil {
 		in.On = []string{OnSignal, OnRisk}
@@ -235,7 +279,7 @@ func readGiven(file string, text []byte) (Input, []Problem) {
 		about.Accounts = []signal.AccountRisk{{Tenant: in.Tenant, Subject: firstRef(in.Identity), Level: signal.Level(level), State: signal.StateAtRisk, UpdatedAt: in.Now}}
 	}
 	in.Assessment = risk.Assess(about, in.Now)
-	return in, r.problems
+	return in, r.turns(f["then"]), r.problems
 }
 
 // givenIdentity builds an identity from what a fixture says. A word "unknown"
@@ -308,7 +352,7 @@ func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.S
 	at := fixtureNow().Add(-time.Minute)
 	s := signal.Signal{
 		Tenant: fixtureTenant, ExternalID: fmt.Sprintf("signal-%d", i+1),
-		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.WorkloadDetection), string(signal.DefenderAlert))),
+		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.WorkloadDetection), string(signal.DefenderAlert), string(signal.Watch))),
 		Type:   r.text(n, f["type"], "signals.type", true), Title: r.text(n, f["title"], "signals.title", false),
 		Level:  signal.Level(r.word(n, f["level"], "signals.level", false, string(signal.LevelHigh), string(signal.LevelMedium), string(signal.LevelLow), string(signal.LevelNone), string(signal.LevelHidden))),
 		State:  signal.State(r.text(n, f["state"], "signals.state", false)),

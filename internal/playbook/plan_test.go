@@ -471,7 +471,7 @@ func TestHashCoversTheCatalogue(t *testing.T) {
 	in := given(t, "on: [manual]\nidentity: {}")
 	raised := shipped(t, func(all []action.Spec) {
 		for i := range all {
-			if all[i].Name == "entra.user.dismiss_risk" {
+			if all[i].Name == "entra.workload.dismiss_risk" {
 				all[i].Version = 2
 			}
 		}
@@ -504,8 +504,14 @@ func TestPlanNeverOversteps(t *testing.T) {
 				if s.Skip != "" || s.Held != "" {
 					continue
 				}
-				person := in.Identity.Kind == identity.KindPerson || in.Identity.Kind == identity.KindGuest
-				if !person || !slices.Contains(in.Connected, s.Route) || s.Account.Provider != s.Route || s.Action == "" || s.Within <= 0 {
+				if s.Kind != KindAct {
+					continue // nothing is changed by it
+				}
+				fit := in.Identity.Kind == identity.KindPerson || in.Identity.Kind == identity.KindGuest
+				if forWorkloads(s.Action) {
+					fit = in.Identity.Kind == identity.KindWorkload
+				}
+				if !fit || !slices.Contains(in.Connected, s.Route) || s.Account.Provider != s.Route || s.Action == "" || s.Within <= 0 {
 					rt.Fatalf("%s: step %+v oversteps for a %s", p.Ref.ID, s, in.Identity.Kind)
 				}
 				if authority, known := in.Identity.Authority(); strings.HasPrefix(string(s.Uses), "identity.") && (!known || authority != s.Route) {

@@ -278,8 +278,8 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 	if deleted(a) {
 		return fmt.Sprintf("the account was deleted in %s: nothing can be changed there any more", directoryName(p))
 	}
-	if !slices.Contains(in.Connected, p) {
-		return directoryName(p) + " not connected"
+	if via := cmp.Or(spec.Via, p); !slices.Contains(in.Connected, via) {
+		return directoryName(via) + " not connected"
 	}
 	switch {
 	case !has:

@@ -32,7 +32,9 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 	}
 	names, inputs := schemaActions(cat)
 	step := object([]string{"id", "uses"}, m{
-		"id": slugs, "title": text, "uses": m{"enum": names}, "with": m{"type": "object"}, "if": condition,
+		"id": slugs, "title": text, "uses": m{"enum": names}, "with": m{"type": "object"}, "if": condition, "account": cel,
+		"for_each": cel, "as": m{"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}, "max": m{"type": "integer", "minimum": 1, "maximum": maxEach},
+		"timeout": duration, "ttl": duration,
 		"after":    enum(string(AfterAccepted), string(AfterVerified)),
 		"on_error": enum(string(ErrorFail), string(ErrorContinue)), "contains": m{"type": "boolean"}, "irreversible": m{"const": "accepted"},
 		"verify": object([]string{"within"}, m{"within": duration}),
@@ -46,6 +48,18 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 		}},
 	})
 	step["allOf"] = inputs
+	step["dependentRequired"] = m{"for_each": []string{"as", "max"}, "as": []string{"for_each"}, "max": []string{"for_each"}}
+	wait := object([]string{"id", "wait"}, m{"id": slugs, "title": text, "if": condition, "wait": object([]string{"until", "within"}, m{
+		"until": cel, "within": duration, "on_timeout": enum(string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)),
+	})})
+	end := object([]string{"id", "end"}, m{"id": slugs, "if": condition, "note": text, "end": enum(string(EndExpected), string(EndContained), string(EndPerson))})
+	parallel := object([]string{"id", "parallel"}, m{"id": slugs, "if": condition, "parallel": m{"type": "array", "minItems": 2, "maxItems": maxSteps, "items": m{"$ref": "#/$defs/step"}}})
+	// The key that is there says what a step is, so that an editor says what is wrong
+	// with it and not with all four.
+	of := func(key string, then, els any) m {
+		return m{"if": m{"required": []string{key}}, "then": then, "else": els}
+	}
+	entry := of("wait", wait, of("end", end, of("parallel", parallel, m{"$ref": "#/$defs/step"})))
 	cause := m{"enum": texts(signal.Causes())}
 	doc := object([]string{"playbook", "id", "version", "title", "owner", "mode", "trigger", "steps"}, m{
 		"playbook": m{"const": Language}, "id": slugs, "version": m{"type": "string", "pattern": semver.String()},
@@ -59,10 +73,15 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 		}),
 		"guards": object(nil, m{
 			"max_targets": m{"type": "integer", "minimum": 1},
-			"refuse":      m{"type": "array", "maxItems": maxGuards, "items": object([]string{"when", "why"}, m{"when": cel, "why": text})},
+			"rate": object([]string{"key", "limit", "per"}, m{
+				"key": cel, "limit": m{"type": "integer", "minimum": 1}, "per": duration, "over": enum(string(OverHold), string(OverRefuse)),
+			}),
+			"refuse": m{"type": "array", "maxItems": maxGuards, "items": object([]string{"when", "why"}, m{"when": cel, "why": text})},
 		}),
-		"steps": m{"type": "array", "minItems": 1, "maxItems": maxSteps, "items": step},
+		"steps": m{"type": "array", "minItems": 1, "maxItems": maxSteps, "items": entry},
+		"done":  object(nil, m{"contained_when": cel, "on_failure": list(enum("undo"))}),
 	})
+	doc["$defs"] = m{"step": step}
 	doc["$schema"], doc["title"] = "https://json-schema.org/draft/2020-12/schema", "Cordon playbook "+Language
 	out, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
@@ -78,6 +97,9 @@ func schemaActions(cat *action.Catalogue) (names []string, inputs []any) {
 		properties, required := m{}, []string{}
 		for _, p := range params {
 			prop := m{"type": p.Type, "description": p.Text}
+			if p.Type != "string" {
+				prop = m{"description": p.Text, "anyOf": []any{m{"type": p.Type}, m{"type": "string", "pattern": `^\s*\$\{\{.*\}\}\s*$`}}}
+			}
 			if p.Default != nil {
 				prop["default"] = p.Default
 			}

@@ -53,13 +53,21 @@ func TestSchema(t *testing.T) {
 	if err := valid([]byte(head + trigger + disable)); err != nil {
 		t.Errorf("a valid playbook: %v", err)
 	}
+	if err := valid([]byte(head + everyKind)); err != nil {
+		t.Errorf("a playbook with every kind of step: %v", err)
+	}
 	for name, text := range map[string]string{
 		"no such action":    head + trigger + "steps: [{ id: a, uses: entra.user.disabel@1 }]\n",
 		"an input too many": head + trigger + "steps: [{ id: a, uses: entra.user.disable@1, with: { x: 1 } }]\n",
 		"an input missing":  head + trigger + "steps: [{ id: a, uses: entra.user.hand_over_password@1 }]\n",
 		"an input's type":   head + trigger + "steps: [{ id: a, uses: entra.user.hand_over_password@1, with: { to: a, hours: b } }]\n",
 		"an unknown key":    head + trigger + disable + "colour: red\n",
-		"a later key":       head + trigger + "steps: [{ id: a, uses: entra.user.disable@1, ttl: 1h }]\n",
+		"a ttl's form":      head + trigger + "steps: [{ id: a, uses: entra.user.disable@1, ttl: soon }]\n",
+		"a wait's bound":    head + trigger + "steps: [{ id: a, wait: { until: identity.enabled } }]\n",
+		"an unheard-of end": head + trigger + "steps: [{ id: a, end: somehow }]\n",
+		"one in parallel":   head + trigger + "steps: [{ id: a, parallel: [{ id: b, uses: entra.user.disable@1 }] }]\n",
+		"for_each, no max":  head + trigger + "steps: [{ id: a, uses: entra.user.disable@1, for_each: identity.roles, as: r }]\n",
+		"a rate's limit":    head + trigger + "guards: { rate: { key: tenant.id, limit: 0, per: 1h } }\n" + disable,
 		"half an approval":  head + trigger + "steps: [{ id: a, uses: entra.user.disable@1, approval: { mode: before } }]\n",
 		"a bad cause":       head + "cause: x\n" + trigger + disable,
 	} {

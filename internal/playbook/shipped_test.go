@@ -29,7 +29,7 @@ func TestShippedPlaybooks(t *testing.T) {
 	for _, p := range lib.Playbooks() {
 		ids = append(ids, p.Ref.ID)
 	}
-	want := []string{"contain-hybrid", "contain-now", "dcsync", "high-user-risk", "leaked-credentials", "password-spray", "token-theft"}
+	want := []string{"contain-hybrid", "contain-now", "dcsync", "high-user-risk", "leaked-credentials", "malicious-application", "password-spray", "remediated-elsewhere", "sync-fight", "token-theft", "workload-credential"}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Errorf("shipped playbooks (-want +got):\n%s", diff)
 	}

@@ -34,6 +34,7 @@ const (
 	Sensor          Source = "defender.sensor"      // Graph: security/identities/sensors
 	Logon           Source = "ad.logon"             // a domain controller's account of a sign-in
 	DirectoryChange Source = "ad.directoryChange"   // a domain controller's account of a change
+	WindowsEvent    Source = "windows.event"        // a security event of Windows that is neither a sign-in nor a change
 	DirectoryQuery  Source = "ad.query"             // a query that Defender for Identity saw: LDAP, SAM-R, DNS
 	AlertInfo       Source = "defender.alertInfo"   // a row of the table AlertInfo
 	AlertEvidence   Source = "defender.alertEvidence"

@@ -1,9 +1,15 @@
 package signal
 
-import "github.com/seed-f47efad2/cordon/internal/identity"
+import (
+	"slices"
+	"strings"
+
+	"github.com/seed-f47efad2/cordon/internal/identity"
+)
 
 // Each returns s once for each of its subjects: an alert about several accounts is
-// a signal for each of them. The first keeps the ExternalID; each other one has the
+// a signal for each of them. The first by its strongest identifier, in whatever order
+// they are named, keeps the ExternalID; each other one has the
 // subject's strongest identifier, or its name, behind a "#". All of them name the
 // other accounts, and those in others, as Others. A subject that is named twice
 // counts once. Whatever channel brings an alert makes the same signals of it.
@@ -17,6 +23,7 @@ func (s Signal) Each(subjects, others []identity.Ref) []Signal {
 			all = append(all, ref)
 		}
 	}
+	slices.SortFunc(all, func(a, b identity.Ref) int { return strings.Compare(strongest(a), strongest(b)) })
 	own := len(all)
 	for _, ref := range others {
 		if id := strongest(ref); !seen[id] {

@@ -41,6 +41,9 @@ func (tx *Tx) OpenCase(t identity.Tenant, id identity.ID) (casefile.Case, bool, 
 	return casefile.Case{}, false, nil
 }
 
+const selectLastVerdict = `SELECT doc FROM cases
+	WHERE tenant = ? AND identity = ? AND verdict_at IS NOT NULL ORDER BY verdict_at DESC, id DESC LIMIT 1`
+
 // LastVerdict returns the newest verdict over the identity's closed cases.
 func (tx *Tx) LastVerdict(t identity.Tenant, id identity.ID) (casefile.Verdict, bool, error) {
 	list, err := tx.casesOf(t, id)

@@ -25,6 +25,10 @@ type dialect interface {
 	update(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) error
 	// bells starts River with the one worker that rings.
 	bells(ctx context.Context, c river.Config) (stop func(context.Context) error, err error)
+	// size is the query of the database's size in bytes.
+	size() string
+	// counted returns what was done so far.
+	counted() *counts
 	// shared reports whether other processes may use the database.
 	shared() bool
 }

@@ -29,6 +29,8 @@ type postgresDB struct {
 	texts texts
 	river *river.Client[pgx.Tx]
 	opts  Options
+
+	counts counts
 }
 
 func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, err error) {
@@ -70,6 +72,10 @@ func openPostgres(ctx context.Context, dsn string, o Options) (_ *postgresDB, er
 
 func (d *postgresDB) name() string { return "postgres" }
 
+func (d *postgresDB) size() string { return `SELECT pg_database_size(current_database())` }
+
+func (d *postgresDB) counted() *counts { return &d.counts }
+
 func (d *postgresDB) shared() bool { return true }
 
 func (d *postgresDB) close() error {
@@ -77,7 +83,7 @@ func (d *postgresDB) close() error {
 	return nil
 }
 
-func (d *postgresDB) reads() conn { return postgresConn{d, d.pool} }
+func (d *postgresDB) reads() conn { return postgresConn{d, d.pool, &counts{}} }
 
 // attempts is how often a change is tried when PostgreSQL says that another
 // process got in between; waits grow to a tenth of a second. A change that lasts
@@ -93,6 +99,7 @@ func (d *postgresDB) update(ctx context.Context, r rank, change func(context.Con
 		if err = d.try(ctx, r, change); !again(err) {
 			return err
 		}
+		d.counts.repeated.Add(1)
 		wait := time.Duration(1+rand.IntN(1<<min(n+1, 7))) * time.Millisecond
 		select {
 		case <-ctx.Done():
@@ -117,12 +124,14 @@ func (d *postgresDB) try(ctx context.Context, r rank, change func(context.Contex
 	}
 	// After a commit this does nothing; otherwise it also covers a panic.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := change(ctx, postgresConn{d, tx}, ringIn(d.river, tx)); err != nil {
+	if err := change(ctx, postgresConn{d, tx, &d.counts}, ringIn(d.river, tx)); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return d.kind(fmt.Errorf("commit: %w", err))
 	}
+	d.counts.transactions.Add(1)
+	d.counts.trips.Add(2)
 	return nil
 }
 
@@ -171,9 +180,17 @@ type postgresConn struct {
 		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 		SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 	}
+	counts *counts
+}
+
+// sent counts a round trip with n statements.
+func (c postgresConn) sent(n int) {
+	c.counts.statements.Add(int64(n))
+	c.counts.trips.Add(1)
 }
 
 func (c postgresConn) exec(ctx context.Context, q string, args ...any) (int64, error) {
+	c.sent(1)
 	tag, err := c.q.Exec(ctx, c.d.texts.rebound(q), clean(args)...)
 	if err != nil {
 		return 0, c.d.kind(err)
@@ -182,6 +199,7 @@ func (c postgresConn) exec(ctx context.Context, q string, args ...any) (int64, e
 }
 
 func (c postgresConn) query(ctx context.Context, q string, args ...any) (rows, error) {
+	c.sent(1)
 	r, err := c.q.Query(ctx, c.d.texts.rebound(q), clean(args)...)
 	if err != nil {
 		return nil, c.d.kind(err)
@@ -205,6 +223,7 @@ func (c postgresConn) batch(ctx context.Context, list []statement) (err error) {
 	for _, s := range list {
 		b.Queue(c.d.texts.rebound(s.q), clean(s.args)...)
 	}
+	c.sent(len(list))
 	answers := c.q.SendBatch(ctx, b)
 	defer func() {
 		if e := answers.Close(); err == nil {

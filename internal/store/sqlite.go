@@ -28,6 +28,7 @@ type sqliteDB struct {
 	lock           *fileLock
 	river          *river.Client[*sql.Tx]
 	opts           Options
+	counts         counts
 }
 
 func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteDB, err error) {
@@ -57,7 +58,7 @@ func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteDB, err e
 	}
 	pragmas := url.Values{"_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"temp_store(MEMORY)", "cache_size(-16000)", "journal_size_limit(67108864)",
+		"temp_store(MEMORY)", "cache_size(-16000)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
 	}, "_txlock": {"immediate"}}
 	if d.writer, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: pragmas.Encode()}).String()); err != nil {
 		return nil, fmt.Errorf("sqlite %s: %w", path, err)
@@ -85,6 +86,12 @@ func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteDB, err e
 }
 
 func (d *sqliteDB) name() string { return "sqlite" }
+
+func (d *sqliteDB) size() string {
+	return `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
+}
+
+func (d *sqliteDB) counted() *counts { return &d.counts }
 
 func (d *sqliteDB) shared() bool { return false }
 
@@ -137,6 +144,7 @@ func (d *sqliteDB) update(ctx context.Context, r rank, change func(context.Conte
 		_ = tx.Rollback()
 		return d.kind(fmt.Errorf("commit: %w", err))
 	}
+	d.counts.transactions.Add(1)
 	return nil
 }
 
@@ -178,6 +186,7 @@ func (c sqliteTx) exec(ctx context.Context, q string, args ...any) (int64, error
 		r   sql.Result
 		err error
 	)
+	c.d.counts.statements.Add(1)
 	if s := c.d.wstmts.get(q); s != nil {
 		r, err = c.tx.StmtContext(ctx, s).ExecContext(ctx, clean(args)...)
 	} else {
@@ -194,6 +203,7 @@ func (c sqliteTx) query(ctx context.Context, q string, args ...any) (rows, error
 		r   *sql.Rows
 		err error
 	)
+	c.d.counts.statements.Add(1)
 	if s := c.d.wstmts.get(q); s != nil {
 		r, err = c.tx.StmtContext(ctx, s).QueryContext(ctx, clean(args)...)
 	} else {

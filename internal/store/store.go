@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -125,6 +126,32 @@ func (db *DB) Ping(ctx context.Context) error {
 	var one int64
 	_, err := scanRow(ctx, db.reads(), []any{&one}, `SELECT 1`)
 	return err
+}
+
+// Stats are what a store has done since it was opened.
+type Stats struct {
+	Transactions int64 // that committed
+	Repeated     int64 // attempts that the database asked to be made again
+	Statements   int64 // in transactions
+	RoundTrips   int64 // that transactions waited for, their begin and commit included; SQLite has none
+}
+
+// counts are Stats in the making.
+type counts struct{ transactions, repeated, statements, trips atomic.Int64 }
+
+// Stats returns what the store has done since it was opened.
+func (db *DB) Stats() Stats {
+	c := db.d.counted()
+	return Stats{c.transactions.Load(), c.repeated.Load(), c.statements.Load(), c.trips.Load()}
+}
+
+// Size returns how many bytes the database takes.
+func (db *DB) Size(ctx context.Context) (int64, error) {
+	var n int64
+	if _, err := scanRow(ctx, db.reads(), []any{&n}, db.d.size()); err != nil {
+		return 0, fmt.Errorf("size of the store: %w", err)
+	}
+	return n, nil
 }
 
 // Runs returns the store as package run needs it.

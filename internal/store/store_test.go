@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/store"
 	"github.com/seed-f47efad2/cordon/internal/store/pgtest"
@@ -50,7 +51,12 @@ func postgres(t testing.TB) string {
 }
 
 func ports(db *store.DB) storetest.Ports {
-	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records()}
+	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records(),
+		Prune: func(ctx context.Context, b [4]time.Time, limit int) ([4]int, error) {
+			p, err := db.Prune(ctx, store.Cutoffs{Records: b[0], Rejects: b[1], Versions: b[2], Intents: b[3]}, limit)
+			return [4]int{p.Records, p.Rejects, p.Versions, p.Intents}, err
+		},
+	}
 }
 
 func TestConformance(t *testing.T) {

@@ -47,6 +47,7 @@ const (
 	classSecurity
 	classSecurityIdentities
 	classHunting
+	classMailbox
 	classSubscriptions
 	classSubscriptionList
 	classReauthorize
@@ -115,6 +116,9 @@ func limitsOf(c class, users int, q quantity) []limit {
 		out = append(out, limit{name: "security identities", scope: pair, kind: "ReadWrite", quota: 150, period: 60 * sec})
 	case classHunting:
 		out = append(out, limit{name: "hunting", scope: tenant, kind: "Read", quota: 45, period: 60 * sec})
+	case classMailbox:
+		// Of each app and mailbox; the lab counts the app alone, which is stricter.
+		out = append(out, limit{name: "mailbox", scope: pair, kind: "ReadWrite", quota: 10000, period: 600 * sec})
 	case classSubscriptions:
 		out = append(out,
 			limit{name: "subscriptions", scope: pair, kind: "ReadWrite", quota: 500, period: 20 * sec},

@@ -133,6 +133,12 @@ func (t *table) people() {
 	t.related(world.Users, world.PermissionGrants, readGrants, c, 1)
 	t.add("GET /users/{id}/manager", readUsers, c, 1, manager).spec = single(specOf(world.Users))
 
+	const x = classMailbox
+	rules := "/users/{id}/mailFolders/inbox/messageRules"
+	t.add("GET "+rules, "MailboxSettings.Read MailboxSettings.ReadWrite", x, 1, listRules)
+	t.add("PATCH "+rules+"/{rule}", "MailboxSettings.ReadWrite", x, 1, updateRule)
+	t.add("DELETE "+rules+"/{rule}", "MailboxSettings.ReadWrite", x, 1, deleteRule)
+
 	const m = classReports // authenticationMethod is counted with the reports
 	t.related(world.Users, world.AuthenticationMethods, readMethods, m, 1)
 	t.add("GET /users/{id}/authentication/methods/{method}", readMethods, m, 1, oneMethod("")).spec = single(specOfRelation(world.Users, world.AuthenticationMethods))
@@ -172,6 +178,8 @@ func (t *table) directory() {
 	t.add("DELETE /roleManagement/directory/roleAssignments/{id}", writeRoles, c, 1, remove(world.RoleAssignments))
 	t.collection(world.RoleAssignmentInstances, readActive, c, 1)
 	t.collection(world.RoleEligibilityInstances, readEligible, c, 1)
+	t.add("POST /roleManagement/directory/roleAssignmentScheduleRequests", writeRoles+" RoleAssignmentSchedule.ReadWrite.Directory RoleAssignmentSchedule.Remove.Directory", c, 1, requestRole(false))
+	t.add("POST /roleManagement/directory/roleEligibilityScheduleRequests", writeRoles+" RoleEligibilitySchedule.ReadWrite.Directory RoleEligibilitySchedule.Remove.Directory", c, 1, requestRole(true))
 
 	t.collection(world.ServicePrincipals, readApps, c, 1)
 	t.add("PATCH /servicePrincipals/{id}", writeApps, c, 1, update(world.ServicePrincipals, 204))

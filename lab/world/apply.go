@@ -39,6 +39,8 @@ func eventRules() map[string]eventRule {
 		EventServicePrincipalDetection: {words("!servicePrincipal !riskEventType name riskLevel keyIds additionalInfo ago ip location"),
 			(*change).applyWorkloadDetection},
 		EventAddCredential:            {words("!servicePrincipal by title"), (*change).applyAddCredential},
+		EventAddMethod:                {words("!user !title"), (*change).applyAddMethod},
+		EventInboxRule:                {words("!user !title !description"), (*change).applyInboxRule},
 		EventSyncCycle:                {nil, (*change).applySyncCycle},
 		EventOnPremisesChange:         {words("!user !accountEnabled"), (*change).applyOnPremisesChange},
 		EventPasswordChange:           {words("!user"), (*change).applyPasswordChange},

@@ -11,6 +11,7 @@ type relations struct {
 	assignments map[string][]*record // appRoleAssignments of a principal
 	assignedTo  map[string][]*record // appRoleAssignedTo of a resource
 	methods     map[string]*methods
+	rules       map[string][]*record // messageRules of a mailbox
 }
 
 // Related returns the items behind a relation of one member, in a stable

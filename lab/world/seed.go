@@ -31,7 +31,7 @@ func (w *World) seedTenant(users int) {
 	w.risk = riskEngine{map[string]*riskyUser{}, map[string]*detection{}, map[string]*signIn{}}
 	w.sps = workloads{map[string]*riskyWorkload{}}
 	w.security = security{w: w, incidents: map[string]string{}, alertsIn: map[string][]string{}, detection: map[string]string{}}
-	w.rel = relations{map[string][]*record{}, map[string][]*record{}, map[string]*methods{}}
+	w.rel = relations{map[string][]*record{}, map[string][]*record{}, map[string]*methods{}, map[string][]*record{}}
 
 	s := &seeder{w: w, rng: w.rng, taken: make(map[string]int, users)}
 	s.domainSID = fmt.Sprintf("S-1-5-21-%d-%d-%d", s.rng.Uint32(), s.rng.Uint32(), s.rng.Uint32())

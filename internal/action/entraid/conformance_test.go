@@ -35,7 +35,7 @@ type lab struct {
 
 func newLab(t testing.TB, app graphsim.App) *lab {
 	t.Helper()
-	w, err := world.New(world.Options{Seed: 1, Users: 800})
+	w, err := world.New(world.Options{Seed: 1, Users: 1200})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +144,9 @@ func byName(c *graph.Client) map[action.Name]action.Type {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name := range byName(nil) {
+		if name == entraid.DefenderForceReset {
+			continue // nothing at Graph proves it: see TestForcedResetStaysUnproven
+		}
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			actiontest.Run(t, func(t *testing.T, part string, run func(*testing.T, actiontest.Bench)) {
@@ -163,15 +166,16 @@ func TestRequestsMatchTheContract(t *testing.T) {
 	t.Parallel()
 	contract := graphtest.Load(t)
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, everything())
-		c, err := graph.New(graph.Options{BaseURL: "https://graph.microsoft.com", Tokens: l.signIn(), Transport: contract.Strict(t, l.tenant.Transport())})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.client = c
 		for name := range byName(nil) {
-			if name == entraid.RestoreAppRoles || name == entraid.RestoreConsent {
-				continue // the description at hand lists no POST of grants
+			l := newLab(t, everything())
+			c, err := graph.New(graph.Options{BaseURL: "https://graph.microsoft.com", Tokens: l.signIn(), Transport: contract.Strict(t, l.tenant.Transport())})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.client = c
+			switch name {
+			case entraid.RestoreAppRoles, entraid.RestoreConsent, entraid.DisableInboxRules, entraid.EnableInboxRules:
+				continue // the description at hand lists no POST of grants and no mailboxes
 			}
 			b := l.bench(name)
 			var reqs []action.Request
@@ -265,6 +269,10 @@ func (l *lab) bench(name action.Name) actiontest.Bench {
 	}
 	if strings.Contains(string(name), ".workload.") {
 		l.workloadBench(&b, name)
+	} else if strings.HasPrefix(string(name), "defender.") {
+		l.defenderBench(&b, name)
+	} else {
+		l.personBench(&b, name, guest, synced)
 	}
 	if name == entraid.HandOverPassword {
 		public, _, err := action.NewSealKey(rand.Reader)

@@ -1,7 +1,8 @@
 // Package entraid changes accounts in Microsoft Entra ID through Microsoft
 // Graph: of people risk feedback, sessions, the enabled flag, passwords, and of
-// workloads the same, their credentials and what they were granted. Each action
-// brings an account to a state and proves it by reading the directory.
+// workloads the same, their credentials and what they were granted. Through
+// Defender for Identity, which is Graph too, it reaches accounts of Active
+// Directory. Each action brings an account to a state and proves it by reading.
 //
 // Sources: Microsoft Graph v1.0 reference (user, riskyUser, servicePrincipal,
 // application, appRoleAssignment, oAuth2PermissionGrant), "Investigate and
@@ -26,6 +27,28 @@ const (
 	HandOverPassword   action.Name = "entra.user.hand_over_password"
 	ConfirmSafe        action.Name = "entra.user.confirm_safe"
 
+	ConfirmSignInsCompromised action.Name = "entra.user.confirm_sign_ins_compromised"
+	ConfirmSignInsSafe        action.Name = "entra.user.confirm_sign_ins_safe"
+	DismissSignIns            action.Name = "entra.user.dismiss_sign_ins"
+	RequirePasswordChange     action.Name = "entra.user.require_password_change"
+	LiftPasswordChange        action.Name = "entra.user.lift_password_change"
+	RemoveMethods             action.Name = "entra.user.remove_methods"
+	HandOverAccessPass        action.Name = "entra.user.hand_over_access_pass"
+	BlockByGroup              action.Name = "entra.user.block_by_group"
+	UnblockByGroup            action.Name = "entra.user.unblock_by_group"
+	RemoveFromGroup           action.Name = "entra.user.remove_from_group"
+	ReturnToGroup             action.Name = "entra.user.return_to_group"
+	RemoveRoles               action.Name = "entra.user.remove_roles"
+	AssignRoles               action.Name = "entra.user.assign_roles"
+	DisableDevices            action.Name = "entra.user.disable_devices"
+	EnableDevices             action.Name = "entra.user.enable_devices"
+	DisableInboxRules         action.Name = "entra.user.disable_inbox_rules"
+	EnableInboxRules          action.Name = "entra.user.enable_inbox_rules"
+
+	DefenderDisable    action.Name = "defender.account.disable"
+	DefenderEnable     action.Name = "defender.account.enable"
+	DefenderForceReset action.Name = "defender.account.force_password_reset"
+
 	DisableWorkload  action.Name = "entra.workload.disable"
 	EnableWorkload   action.Name = "entra.workload.enable"
 	ConfirmWorkload  action.Name = "entra.workload.confirm_compromised"
@@ -44,7 +67,7 @@ const privilegedRole = "Privileged Authentication Administrator"
 // Types returns the actions, which all speak through client. A nil client gives
 // types that describe themselves and can do nothing else.
 func Types(client *graph.Client) []action.Type {
-	d := directory{client}
+	d := directory{graph: client}
 	return []action.Type{
 		confirmation{&feedback{directory: d, subjects: people(d), spec: confirmSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedUserCompromised"}},
 		&feedback{directory: d, subjects: people(d), spec: dismissSpec(), call: "dismiss", reached: closed},
@@ -54,6 +77,26 @@ func Types(client *graph.Client) []action.Type {
 		&enabled{directory: d, want: true},
 		&password{directory: d},
 		&password{directory: d, handOver: true},
+		signInFeedback(d, ConfirmSignInsCompromised),
+		signInFeedback(d, ConfirmSignInsSafe),
+		signInFeedback(d, DismissSignIns),
+		&forced{directory: directory{client, ",passwordProfile"}, want: true},
+		&forced{directory: directory{client, ",passwordProfile"}, want: false},
+		removeMethods(d),
+		&accessPass{d},
+		&membership{directory: d, name: BlockByGroup},
+		&membership{directory: d, name: UnblockByGroup},
+		&membership{directory: d, name: RemoveFromGroup},
+		&membership{directory: d, name: ReturnToGroup},
+		removeRoles(d),
+		assignRoles(d),
+		disableDevices(d),
+		enableDevices(d),
+		disableInboxRules(d),
+		enableInboxRules(d),
+		invoke(d, DefenderDisable),
+		invoke(d, DefenderEnable),
+		invoke(d, DefenderForceReset),
 
 		confirmation{&feedback{directory: d, subjects: workloads(d), spec: confirmWorkloadSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedServicePrincipalCompromised"}},
 		&feedback{directory: d, subjects: workloads(d), spec: dismissWorkloadSpec(), call: "dismiss", reached: closed},

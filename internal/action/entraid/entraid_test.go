@@ -28,8 +28,8 @@ func TestCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Specs()); n != 17 {
-		t.Errorf("%d actions, want 17", n)
+	if n := len(c.Specs()); n != 37 {
+		t.Errorf("%d actions, want 37", n)
 	}
 	for route, want := range map[action.Name]action.Name{
 		"identity.disable": entraid.Disable, "identity.enable": entraid.Enable, "identity.reset_password": entraid.ResetPassword,
@@ -62,31 +62,46 @@ func TestRemediesFitTheCause(t *testing.T) {
 // refusal names the role it lacks.
 func TestPrivilegedTargetWithoutTheRole(t *testing.T) {
 	t.Parallel()
-	for _, name := range []action.Name{entraid.Disable, entraid.RevokeSessions, entraid.ResetPassword} {
+	reached := 0
+	for name, typ := range byName(nil) {
+		spec := typ.Spec()
+		if spec.DirectoryRole == "" {
+			continue
+		}
+		reached++
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				app := graphsim.Responder(clientID, "lab")
+				app := everything()
 				app.DirectoryRoles = nil
 				l := newLab(t, app)
-				typ := byName(l.client)[name]
+				b := l.bench(name)
 				no := false
-				r := action.Request{ID: "act_1", Account: l.pick(world.Pick{Kind: world.KindAdmin, Synced: &no}), ClientRequestID: "c1"}
-				if g, ok := typ.(action.Generator); ok {
+				r := action.Request{ID: "act_1", Account: l.pick(world.Pick{Kind: world.KindAdmin, Synced: &no}), Params: b.Params, ClientRequestID: "c1"}
+				r.Before = b.Type.Look(t.Context(), []action.Request{r})[0].State
+				if g, ok := b.Type.(action.Generator); ok {
 					var err error
 					if r.Secret, _, err = g.Generate(rand.Reader, r); err != nil {
 						t.Fatal(err)
 					}
 				}
-				o := typ.Do(t.Context(), []action.Request{r})[0]
-				if o.Verdict != action.Refused || !strings.Contains(o.Reason, "Privileged Authentication Administrator") {
+				if name == entraid.RemoveMethods {
+					r.Params = map[string]any{"all": true}
+					r.Before = b.Type.Look(t.Context(), []action.Request{r})[0].State
+				}
+				changes := l.changes()
+				o := b.Type.Do(t.Context(), []action.Request{r})[0]
+				if o.Verdict != action.Refused || !strings.Contains(o.Reason, spec.DirectoryRole) {
 					t.Errorf("outcome %+v", o)
 				}
-				if l.changes() != 0 {
+				if l.changes() != changes {
 					t.Error("something changed")
 				}
 			})
 		})
+	}
+	if reached < 9 {
+		t.Errorf("%d actions ask for a role, want 9 at the least", reached)
 	}
 }
 

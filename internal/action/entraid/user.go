@@ -26,6 +26,7 @@ const idsPerFilter = 15
 // A directory reads users.
 type directory struct {
 	graph *graph.Client
+	more  string // of a user, beside userFields: "" or ",field"
 }
 
 // A user is Graph's user, the fields we use, under its names.
@@ -37,6 +38,7 @@ type user struct {
 	OnPremisesSyncEnabled           json.RawMessage // null: never synced; absent: not told
 	LastPasswordChangeDateTime      graph.Time
 	SignInSessionsValidFromDateTime graph.Time
+	PasswordProfile                 *passwordProfile // asked for where it is used
 }
 
 const userFields = "id,userPrincipalName,userType,accountEnabled,onPremisesSyncEnabled,lastPasswordChangeDateTime,signInSessionsValidFromDateTime"
@@ -101,7 +103,7 @@ func (d directory) one(ctx context.Context, r action.Request) sighting {
 	}
 	var u user
 	res, err := d.graph.Do(ctx, graph.Request{
-		Path: graph.Path("users", id), Query: url.Values{"$select": {userFields}}, Out: &u, Priority: graph.High,
+		Path: graph.Path("users", id), Query: url.Values{"$select": {userFields + d.more}}, Out: &u, Priority: graph.High,
 	})
 	switch {
 	case errors.Is(err, fault.NotFound):
@@ -127,7 +129,7 @@ func (d directory) list(ctx context.Context, reqs []action.Request, out []sighti
 	}
 	users, at, err := collect(ctx, d.graph, graph.Request{
 		Path: "/users", Priority: graph.High,
-		Query: url.Values{"$select": {userFields}, "$filter": {inFilter(ids)}, "$top": {"100"}},
+		Query: url.Values{"$select": {userFields + d.more}, "$filter": {inFilter(ids)}, "$top": {"100"}},
 	}, func(u user) string { return u.ID })
 	if err != nil {
 		fail(fmt.Errorf("read the users: %w", err))
@@ -291,8 +293,11 @@ func outcome(spec action.Spec, res graph.Response, err error) action.Outcome {
 
 // noun is what the action's targets are.
 func noun(spec action.Spec) string {
-	if strings.Contains(string(spec.Name), ".workload.") {
+	switch {
+	case strings.Contains(string(spec.Name), ".workload."):
 		return "service principal"
+	case spec.Provider == identity.ActiveDirectory:
+		return "account at Defender for Identity"
 	}
 	return "user"
 }

@@ -91,7 +91,7 @@ func TestRiskyUsersConform(t *testing.T) {
 func TestDirectoryConforms(t *testing.T) {
 	t.Parallel()
 	connectortest.Run(t, func(t testing.TB) *connectortest.Rig {
-		l := connectortest.NewLab(t, 60, "/members")
+		l := connectortest.NewLab(t, 60, "/roleAssignments")
 		var roles []string
 		l.World.Walk(world.DirectoryRoles, 0, func(_ int, it world.Item) bool { roles = append(roles, it.ID()); return true })
 		people := 0

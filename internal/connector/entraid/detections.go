@@ -27,7 +27,10 @@ type Tenant struct {
 	// Pace is waited for before each request to identity protection, which
 	// allows one a second for the whole tenant. nil: never waits.
 	Pace connector.Pacer
-	Now  func() time.Time
+	// PaceReports is waited for before each request to the reports (sign-ins,
+	// audits, registration), which allow five in ten seconds. nil: never waits.
+	PaceReports connector.Pacer
+	Now         func() time.Time
 }
 
 func (t Tenant) pace(ctx context.Context) error {

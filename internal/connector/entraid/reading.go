@@ -95,7 +95,9 @@ func (r reading) next(w connector.Window, now time.Time) (span, connector.Window
 
 // changed reads a collection by "changed since", giving each object to add, which
 // returns the time by which it is filtered. Graph promises no order, so the cursor
-// moves with the last page of a span only.
+// moves with the last page of a span only. Before it goes slice by slice it looks
+// whether all of it is one page: the newest is told first then, and where there is
+// little nothing is sliced.
 func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, r reading,
 	add func(p *connector.Page, o graph.Object[T], place string) time.Time,
 ) iter.Seq2[connector.Page, error] {
@@ -105,10 +107,15 @@ func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, r readi
 			yield(connector.Page{}, err)
 			return
 		}
-		number := 0
+		number, looked := 0, false
 		for more := true; more; {
 			now := t.Now()
 			s, after := r.next(w, now)
+			look := !s.to.IsZero() && !looked
+			if look {
+				s.to, looked = time.Time{}, true
+				_, after = w.From(now)
+			}
 			if err := r.pace(ctx, t); err != nil {
 				yield(connector.Page{}, err)
 				return
@@ -133,7 +140,7 @@ func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, r readi
 				if !yield(page, nil) {
 					return
 				}
-				if last {
+				if more = !last || !s.to.IsZero(); last || look {
 					break
 				}
 				if err := r.pace(ctx, t); err != nil {
@@ -141,14 +148,20 @@ func changed[T any](ctx context.Context, t Tenant, cur connector.Cursor, r readi
 					return
 				}
 			}
-			more = !s.to.IsZero()
 		}
 	}
 }
 
 func (r reading) pace(ctx context.Context, t Tenant) error {
 	if r.report {
-		return nil
+		return t.paceReports(ctx)
 	}
 	return t.pace(ctx)
+}
+
+func (t Tenant) paceReports(ctx context.Context) error {
+	if t.PaceReports == nil {
+		return nil
+	}
+	return t.PaceReports(ctx)
 }

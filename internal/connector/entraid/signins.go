@@ -33,7 +33,7 @@ const (
 // investigation asks for first.
 const (
 	reportReach = 7 * 24 * time.Hour
-	reportSlice = 6 * time.Hour
+	reportSlice = 24 * time.Hour
 )
 
 // SignIns reads auditLogs/signIns, one kind of them, as records.
@@ -111,6 +111,10 @@ func (c RiskySignIns) Pages(ctx context.Context, _ connector.Cursor) iter.Seq2[c
 		for _, state := range riskStates {
 			r := reading{path: "/auditLogs/signIns", field: "createdDateTime", filter: fmt.Sprintf("riskState eq '%s'", state), report: true}
 			number := 0
+			if err := c.paceReports(ctx); err != nil {
+				yield(connector.Page{}, err)
+				return
+			}
 			for p, err := range graph.Pages[signIn](ctx, c.Graph, r.request(span{from: at.Add(-49 * time.Hour)}), r.paging()) {
 				if err != nil {
 					yield(connector.Page{}, fmt.Errorf("read risky sign-ins: %w", err))

@@ -161,6 +161,7 @@ func (Registration) Permissions() []string { return []string{"AuditLog.Read.All"
 type registration struct {
 	ID                    string `json:"id"`
 	UserPrincipalName     string `json:"userPrincipalName"`
+	UserDisplayName       string `json:"userDisplayName"`
 	IsMFARegistered       *bool  `json:"isMfaRegistered"`
 	IsPasswordlessCapable *bool  `json:"isPasswordlessCapable"`
 }
@@ -170,6 +171,10 @@ type registration struct {
 func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
 	return func(yield func(connector.Page, error) bool) {
 		at := c.Now()
+		if err := c.paceReports(ctx); err != nil {
+			yield(connector.Page{}, err)
+			return
+		}
 		r := graph.Request{Path: "/reports/authenticationMethods/userRegistrationDetails", Query: url.Values{"$top": {"1000"}}, Priority: graph.Low}
 		// Graph: this report allows 5 requests in 10 seconds and names the wait.
 		for p, err := range graph.Pages[registration](ctx, c.Graph, r, graph.Paging{Wait: 2 * time.Minute}) {
@@ -184,7 +189,10 @@ func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2
 					continue
 				}
 				page.Facts = append(page.Facts, connector.AccountFacts{
-					Ref:   identity.Ref{Provider: identity.EntraID, ObjectID: o.Value.ID},
+					Ref: identity.Ref{
+						Provider: identity.EntraID, Kind: identity.KindPerson, // only people register methods
+						ObjectID: o.Value.ID, UPN: o.Value.UserPrincipalName, DisplayName: o.Value.UserDisplayName,
+					},
 					Facts: identity.Facts{RegistrationAsOf: at, MFARegistered: o.Value.IsMFARegistered, Passwordless: o.Value.IsPasswordlessCapable},
 				})
 			}

@@ -107,8 +107,8 @@ type Decoder struct {
 	count  int
 }
 
-// NewDecoder returns a Decoder of one tenant's messages. earlier is xdr.NewDecoder's.
-func NewDecoder(t identity.Tenant, earlier func(alert string) []json.RawMessage) *Decoder {
+// NewDecoder returns a Decoder of one tenant's messages.
+func NewDecoder(t identity.Tenant, earlier xdr.Earlier) *Decoder {
 	return &Decoder{tenant: t, rows: xdr.NewDecoder(t, earlier)}
 }
 
@@ -128,7 +128,7 @@ func (d *Decoder) Page() connector.Page {
 
 // Add takes one message: {"records": […]}, one record, or several in an array or as
 // JSON Lines. What cannot be used becomes a reject with the place.
-func (d *Decoder) Add(message json.RawMessage, place string) {
+func (d *Decoder) Add(message []byte, place string) {
 	for r := range graphfile.Records(bytes.NewReader(message)) { // reading from memory does not fail
 		at := fmt.Sprintf("%s record %d", place, r.Number)
 		if r.Reason != "" {

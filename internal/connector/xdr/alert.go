@@ -14,12 +14,13 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
-// identityServices are the display names, in words without case, of the services
-// whose alerts are about identities. What does not name a service is taken for one.
-// The rows of other services' alerts are kept as records alone.
+// identityServices are the display names, in lower case, of the services whose alerts
+// are about identities. What does not name a service is taken for one. The rows of
+// other services' alerts are kept as records alone; so are those of Entra ID
+// Protection, which tells of the same detections itself.
 var identityServices = []string{
 	"", "microsoft defender for identity", "azure atp", "azure advanced threat protection", "microsoft defender xdr", "microsoft 365 defender",
-	"aad identity protection", "microsoft entra id protection", "azure ad identity protection",
+	"microsoft defender for cloud apps", "microsoft cloud app security", "microsoft app governance", "app governance policy",
 }
 
 // An alert is what the rows since the last page say of one.
@@ -78,19 +79,13 @@ func (d *Decoder) evidence(r row) {
 // tell puts the alert into the page as a signal, if it is about an identity and a row
 // names an account by a strong identifier. The signal is a partial view: the alert as
 // Graph has it says more, and replaces it.
-func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier func(string) []json.RawMessage) {
+func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier Earlier) {
 	a.complete(earlier)
-	accounts := accountsOf(a.rows)
-	if len(accounts) == 0 {
+	subjects, others := accountsOf(a.rows)
+	if len(subjects) == 0 {
 		return // the records of its rows say all there is
 	}
-	s := signal.Signal{
-		Tenant: t, Source: signal.DefenderAlert, ExternalID: a.id, Partial: true, Level: signal.LevelHidden,
-		Subject: accounts[0], Raw: a.raw(),
-	}
-	if len(accounts) > 1 {
-		s.Others = accounts[1:]
-	}
+	s := signal.Signal{Tenant: t, Source: signal.DefenderAlert, ExternalID: a.id, Partial: true, Level: signal.LevelHidden, Raw: a.raw()}
 	service := ""
 	for _, r := range slices.Concat(a.infos, a.rows) {
 		service = cmp.Or(service, r.text("ServiceSource"))
@@ -107,16 +102,20 @@ func (a *alert) tell(page *connector.Page, t identity.Tenant, earlier func(strin
 	}
 	s.Type = s.Title
 	if slices.Contains(identityServices, strings.ToLower(service)) {
-		page.Signals = append(page.Signals, s)
+		page.Signals = append(page.Signals, s.Each(subjects, others)...)
 	}
 }
 
 // complete adds the rows that are known already, and puts them all into an order of
 // their own, each once.
-func (a *alert) complete(earlier func(string) []json.RawMessage) {
+func (a *alert) complete(earlier Earlier) {
 	if earlier != nil {
 		d := NewDecoder("", nil)
-		for _, raw := range earlier(a.id) {
+		var told []json.RawMessage
+		for _, r := range slices.Concat(a.infos, a.rows) {
+			told = append(told, r.raw)
+		}
+		for _, raw := range earlier(a.id, told) {
 			d.Row("", raw, "", a.place)
 		}
 		if b := d.alerts[a.id]; b != nil {
@@ -150,10 +149,11 @@ func (a *alert) raw() json.RawMessage {
 	return append(b, '}')
 }
 
-// accountsOf returns the accounts that the rows name by a strong identifier, the one
-// the alert is about first: who did it before whom it was done to, people before
-// computers, else by identifier, so that the order of rows does not matter.
-func accountsOf(rows []row) []identity.Ref {
+// accountsOf returns the accounts that the rows name by a strong identifier: those
+// that the alert says are at risk, and the others. At risk are the people who did it,
+// else one account: a computer that did it, one of which the rows do not say, one it
+// was done to, people before computers. The order of rows does not matter.
+func accountsOf(rows []row) (subjects, others []identity.Ref) {
 	type ranked struct {
 		ref  identity.Ref
 		rank int
@@ -180,13 +180,14 @@ func accountsOf(rows []row) []identity.Ref {
 		return cmp.Or(cmp.Compare(x.rank, y.rank), strings.Compare(x.ref.Keys()[0].Value, y.ref.Keys()[0].Value),
 			strings.Compare(x.ref.UPN+x.ref.SAM+x.ref.DisplayName, y.ref.UPN+y.ref.SAM+y.ref.DisplayName))
 	})
-	var out []identity.Ref
-	for _, a := range list {
-		if !slices.ContainsFunc(out, func(o identity.Ref) bool { return o.Keys()[0] == a.ref.Keys()[0] }) {
-			out = append(out, a.ref)
+	for n, a := range list {
+		if n == 0 || a.rank == 0 {
+			subjects = append(subjects, a.ref)
+		} else {
+			others = append(others, a.ref)
 		}
 	}
-	return out
+	return subjects, others
 }
 
 // techniques keeps the ids of texts such as "Kerberoasting (T1558.003)".

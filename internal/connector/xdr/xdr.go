@@ -28,7 +28,7 @@ const category = "AdvancedHunting-"
 // and from those that Earlier knows. A Decoder is for one goroutine.
 type Decoder struct {
 	tenant  identity.Tenant
-	earlier func(alert string) []json.RawMessage
+	earlier Earlier
 
 	page   connector.Page
 	alerts map[string]*alert
@@ -36,10 +36,14 @@ type Decoder struct {
 	rows   int
 }
 
-// NewDecoder returns a Decoder of one tenant's rows. earlier returns the rows of
-// AlertInfo and AlertEvidence that are known of an alert already, in any order; nil:
-// none are.
-func NewDecoder(t identity.Tenant, earlier func(alert string) []json.RawMessage) *Decoder {
+// Earlier is told the rows of an alert that a page brings, and returns those of
+// AlertInfo and AlertEvidence that were known of it before, in any order and as often
+// as it likes.
+type Earlier func(alert string, rows []json.RawMessage) []json.RawMessage
+
+// NewDecoder returns a Decoder of one tenant's rows. earlier may be nil: nothing is
+// known.
+func NewDecoder(t identity.Tenant, earlier Earlier) *Decoder {
 	return &Decoder{tenant: t, earlier: earlier, alerts: map[string]*alert{}}
 }
 
@@ -58,7 +62,7 @@ func (d *Decoder) Page() connector.Page {
 
 // Add takes one object: a record of the streaming API, a row of a hunting answer, or
 // a whole answer. What cannot be used becomes a reject with the place.
-func (d *Decoder) Add(raw json.RawMessage, place string) {
+func (d *Decoder) Add(raw []byte, place string) {
 	var o struct {
 		Category   string            `json:"category"`
 		TenantID   string            `json:"tenantId"`

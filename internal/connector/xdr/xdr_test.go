@@ -79,7 +79,7 @@ func TestOrderOfRowsDoesNotMatter(t *testing.T) {
 		rows := slices.Clone(alertRows)
 		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		var known []json.RawMessage // as the store has them
-		d := xdr.NewDecoder(tenant, func(string) []json.RawMessage { return known })
+		d := xdr.NewDecoder(tenant, func(string, []json.RawMessage) []json.RawMessage { return known })
 		var newest *signal.Signal
 		for n, r := range rows {
 			d.Add(json.RawMessage(r), "m")
@@ -104,6 +104,20 @@ func TestOrderOfRowsDoesNotMatter(t *testing.T) {
 		if d := cmp.Diff(want, *newest); d != "" {
 			t.Fatalf("order %v:\n%s", rows, d)
 		}
+	}
+}
+
+// An alert of which two people are the source is a signal for each of them, under the
+// ids that every channel gives them.
+func TestAlertOfTwoPeople(t *testing.T) {
+	t.Parallel()
+	second := strings.NewReplacer("1105", "1106", "rvale", "klind", "000000000001", "000000000002", "robin.vale", "kim.lind").Replace(alertRows[1])
+	var ids []string
+	for _, s := range decode(append([]string{second}, alertRows...)...).Signals {
+		ids = append(ids, s.ExternalID+" "+s.Subject.SAM)
+	}
+	if want := []string{"aa1 rvale", "aa1#aaaaaaaa-0000-4000-8000-000000000002 klind"}; !slices.Equal(ids, want) {
+		t.Errorf("%q, want %q", ids, want)
 	}
 }
 

@@ -239,10 +239,6 @@ func (t *tx) SignalsOf(tenant identity.Tenant, id identity.ID) ([]signal.Signal,
 	return out, nil
 }
 
-func (t *tx) AccountRisksOf(identity.Tenant, identity.ID) ([]signal.AccountRisk, error) {
-	return nil, nil // nothing seeds any
-}
-
 func (t *tx) Assessment(tenant identity.Tenant, id identity.ID) (risk.Assessment, error) {
 	return get[risk.Assessment](t, "assessments", "assessment of", tenant, string(id))
 }

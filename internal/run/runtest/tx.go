@@ -453,3 +453,6 @@ func (tx *Tx) PutAssessment(a risk.Assessment) error {
 	tx.state.assessments[id{a.Tenant, string(a.Identity)}] = a
 	return err
 }
+
+// Exceptions is ingest.Tx's: there are none.
+func (tx *Tx) Exceptions(identity.Tenant) ([]risk.Exception, error) { return nil, nil }

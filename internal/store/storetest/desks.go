@@ -21,6 +21,7 @@ import (
 // it with identities, cases, runs, actions, approvals and audit entries.
 func Desk(t *testing.T, open func(*testing.T) (desk.Store, func(values ...any))) {
 	t.Run("Lists", func(t *testing.T) { t.Parallel(); s, seed := open(t); lists(t, s, seed) })
+	t.Run("Notes", func(t *testing.T) { t.Parallel(); s, seed := open(t); notes(t, s, seed) })
 	t.Run("Filters", func(t *testing.T) { t.Parallel(); s, seed := open(t); filters(t, s, seed) })
 
 	t.Run("Gets", func(t *testing.T) {

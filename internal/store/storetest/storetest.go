@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,14 +39,17 @@ type Ports struct {
 	Desk      desk.Store
 	Audit     audit.Store
 	Records   record.Reader
+	// Prune removes what is older than the times: records, rejects, versions,
+	// intents, at most limit of each kind. It returns how many went.
+	Prune func(ctx context.Context, before [4]time.Time, limit int) ([4]int, error)
 }
 
 // Run holds a store to all its ports. open returns an empty store that lives
 // until its test ends.
 func Run(t *testing.T, open func(t *testing.T) Ports) {
 	for name, suite := range map[string]func(*testing.T, func(*testing.T) Ports){
-		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals, "Records": records, "Feeds": feeds,
-		"Identities": identities, "Cases": cases, "Dispatch": dispatches, "Campaigns": campaigns, "Races": races,
+		"Transactions": transactions, "Runs": runs, "Actions": actions, "Signals": signals, "Records": records, "Feeds": feeds, "Prunes": prunes,
+		"Identities": identities, "Cases": cases, "Casework": casework, "Dispatch": dispatches, "Campaigns": campaigns, "Races": races,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -203,6 +203,27 @@ CREATE INDEX cases_identity ON cases (tenant, identity, verdict_at);
 CREATE INDEX cases_queue ON cases (rank DESC, score DESC, last_signal DESC, id);
 CREATE INDEX cases_status ON cases (tenant, status);
 
+-- What people wrote into a case: answers and notes. Only added to.
+CREATE TABLE case_notes (
+	tenant  text COLLATE "C" NOT NULL,
+	id      text COLLATE "C" NOT NULL,
+	case_id text COLLATE "C" NOT NULL,
+	at      bigint NOT NULL,
+	doc     json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX case_notes_case ON case_notes (tenant, case_id, at, id);
+
+-- What makes findings about unusual places count for less. Ended, not removed:
+-- earlier assessments rest on them.
+CREATE TABLE exceptions (
+	tenant text COLLATE "C" NOT NULL,
+	id     text COLLATE "C" NOT NULL,
+	doc    json NOT NULL,
+	PRIMARY KEY (tenant, id)
+);
+
 CREATE TABLE runs (
 	tenant     text COLLATE "C" NOT NULL,
 	id         text COLLATE "C" NOT NULL,

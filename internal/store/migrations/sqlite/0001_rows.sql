@@ -202,6 +202,27 @@ CREATE INDEX cases_identity ON cases (tenant, identity, verdict_at);
 CREATE INDEX cases_queue ON cases (rank DESC, score DESC, last_signal DESC, id);
 CREATE INDEX cases_status ON cases (tenant, status);
 
+-- What people wrote into a case: answers and notes. Only added to.
+CREATE TABLE case_notes (
+	tenant  TEXT NOT NULL,
+	id      TEXT NOT NULL,
+	case_id TEXT NOT NULL,
+	at      INTEGER NOT NULL,
+	doc     TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, case_id) REFERENCES cases (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE INDEX case_notes_case ON case_notes (tenant, case_id, at, id);
+
+-- What makes findings about unusual places count for less. Ended, not removed:
+-- earlier assessments rest on them.
+CREATE TABLE exceptions (
+	tenant TEXT NOT NULL,
+	id     TEXT NOT NULL,
+	doc    TEXT NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT;
+
 CREATE TABLE runs (
 	tenant     TEXT NOT NULL,
 	id         TEXT NOT NULL,

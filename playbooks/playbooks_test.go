@@ -1,0 +1,59 @@
+package playbooks_test
+
+import (
+	"bytes"
+	"flag"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/seed-f47efad2/cordon/internal/app"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/playbooks"
+)
+
+var update = flag.Bool("update", false, "write into the fixtures what comes out")
+
+// Every shipped playbook is played to its end, with the state machine that runs in
+// earnest: its fixture takes every branch there is, refusing, approving, running
+// out and undoing among them.
+func TestEveryBranchIsPlayed(t *testing.T) {
+	t.Parallel()
+	cat, err := app.Catalogue(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib, problems := playbook.Load(playbooks.FS, cat)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if lib == nil {
+		t.FailNow()
+	}
+	for _, p := range lib.Playbooks() {
+		name := strings.TrimSuffix(p.File, ".yaml") + ".txtar"
+		text, err := fs.ReadFile(playbooks.FS, name)
+		if err != nil {
+			t.Errorf("%s has no fixture: %v", p.Ref.ID, err)
+			continue
+		}
+		if *update {
+			next := lib.Record(name, text, run.Rehearse)
+			if !bytes.Equal(text, next) {
+				if err := os.WriteFile(name, next, 0o644); err != nil {
+					t.Error(err)
+				}
+			}
+			text = next
+		}
+		problems, covered := lib.Try("playbooks/"+name, text, run.Rehearse)
+		for _, q := range problems {
+			t.Error(q)
+		}
+		for _, b := range covered.Missing {
+			t.Errorf("%s: no case in which: %s", p.Ref.ID, b)
+		}
+	}
+}
