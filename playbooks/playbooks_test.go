@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-f47efad2/cordon/internal/app"
+	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
+	"github.com/seed-f47efad2/cordon/internal/action/entraid"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/playbooks"
@@ -21,7 +24,13 @@ var update = flag.Bool("update", false, "write into the fixtures what comes out"
 // out and undoing among them.
 func TestEveryBranchIsPlayed(t *testing.T) {
 	t.Parallel()
-	cat, err := app.Catalogue(nil)
+	routes := entraid.Routes()
+	for _, r := range routes {
+		if to := activedirectory.Routes()[r.Name]; to != "" {
+			r.To[identity.ActiveDirectory] = to
+		}
+	}
+	cat, err := action.NewCatalogue(append(entraid.Types(nil), activedirectory.Types(nil, nil)...), routes)
 	if err != nil {
 		t.Fatal(err)
 	}

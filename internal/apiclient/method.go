@@ -108,6 +108,11 @@ func (c *Client) Coverage(ctx context.Context, t identity.Tenant) (desk.Coverage
 	return get[desk.Coverage](ctx, c, "/coverage", filter(desk.Page{}, "tenant", t))
 }
 
+// Feeds says how everything that Cordon is told by fares.
+func (c *Client) Feeds(ctx context.Context, t identity.Tenant) (desk.Feeds, error) {
+	return get[desk.Feeds](ctx, c, "/feeds", filter(desk.Page{}, "tenant", t))
+}
+
 // Runs lists runs.
 func (c *Client) Runs(ctx context.Context, f desk.RunFilter, p desk.Page) (desk.List[desk.RunSummary], error) {
 	return get[desk.List[desk.RunSummary]](ctx, c, "/runs", filter(p, "tenant", f.Tenant, "case", f.Case, "identity", f.Identity, "playbook", f.Playbook, "state", joined(f.State)))

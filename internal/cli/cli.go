@@ -150,7 +150,7 @@ Try it against a simulated tenant: cordon demo`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newDemo(e), newLab(e), newServe(e), newCheck(e), newDoctor(e), newIngest(e),
-		newPlaybook(e), newAudit(e), newBench(e), newCoverage(e), newDirectory(e), newVersion(e),
+		newPlaybook(e), newAudit(e), newBench(e), newCoverage(e), newFeeds(e), newDirectory(e), newVersion(e),
 	)
 	root.AddCommand(newDeskCommands(e)...)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", columns)))

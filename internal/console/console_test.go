@@ -165,7 +165,7 @@ func TestHostileNamesAreTextOnEveryList(t *testing.T) {
 	t.Parallel()
 	g := newGallery(t)
 	b := g.as(t, "owner")
-	for _, page := range []string{"queue", "identities", "runs", "approvals", "actions", "audit"} {
+	for _, page := range []string{"queue", "identities", "runs", "approvals", "actions", "audit", "feeds"} {
 		doc := b.get(g.paths[page]).Body.String()
 		if !strings.Contains(doc, "&lt;script&gt;alert(1)") {
 			t.Errorf("%s does not show the hostile name", page)

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -108,6 +109,9 @@ func newGallery(t testing.TB) *gallery {
 	g.hand, g.handKey = h.Run.Run.ID, h.Key
 	s.Pass(95 * time.Second)
 
+	s.Store.SeedFeeds(
+		connector.FeedState{Tenant: desktest.Tenant, Stream: "entraid.riskDetections", Interval: 15 * time.Second, Success: s.Now().Add(-4 * time.Second)},
+		connector.FeedState{Tenant: desktest.Tenant, Stream: "defender.sensors/<script>alert(1)</script>", Source: "defender.sensors", Success: s.Now(), Says: "notHealthyHigh, stopped", Silent: true, SilentAt: s.Now().Add(-time.Hour)})
 	g.console, err = New(Options{Desk: s.Desk, Operators: s.Operators, Now: s.Now, Rand: rand.Reader})
 	check(t, err)
 	id := string(first.ID)
@@ -118,7 +122,7 @@ func newGallery(t testing.TB) *gallery {
 		"approvals": "/approvals", "approval": "/approvals/" + string(g.asked.ID),
 		"actions": "/actions", "action": "/actions/" + string(g.act),
 		"signal": "/signals/" + string(desktest.Tenant) + "/" + string(signal.RiskDetection) + "/" + url.PathEscape("d-travel/1"),
-		"hold":   "/hold", "audit": "/audit", "reveal": "/handover/" + string(g.hand), "error": "/nothing", "signin": "/signin",
+		"feeds":  "/feeds", "hold": "/hold", "audit": "/audit", "reveal": "/handover/" + string(g.hand), "error": "/nothing", "signin": "/signin",
 	}
 	return g
 }

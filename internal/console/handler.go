@@ -38,6 +38,7 @@ func (c *Console) routes() {
 	c.mux.HandleFunc("GET /actions", c.actions)
 	c.mux.HandleFunc("GET /actions/{id}", c.action)
 	c.mux.HandleFunc("GET /signals/{tenant}/{source}/{id}", c.signal)
+	c.mux.HandleFunc("GET /feeds", c.feeds)
 	c.mux.HandleFunc("GET /hold", c.hold)
 	c.mux.HandleFunc("GET /audit", c.audit)
 	c.mux.HandleFunc("GET /handover/{id}", c.reveal)
@@ -272,6 +273,19 @@ func (c *Console) signal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.show(w, r, "signal", p)
+}
+
+func (c *Console) feeds(w http.ResponseWriter, r *http.Request) {
+	h, ok := c.open(w, r, "Feeds", "feeds")
+	if !ok {
+		return
+	}
+	v, err := c.desk.Feeds(r.Context(), h.Op, h.Op.Tenant)
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	c.show(w, r, "feeds", feedsPage{h, v.Feeds})
 }
 
 func (c *Console) hold(w http.ResponseWriter, r *http.Request) {

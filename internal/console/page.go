@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -23,6 +24,7 @@ type head struct {
 	Op      access.Operator
 	CSRF    string
 	Head    desk.Head
+	Silent  int // feeds from which nothing comes (law 10)
 	Said    string        // what the last command did
 	Refresh time.Duration // without JavaScript, load again after; 0: do not
 	Now     time.Time
@@ -45,6 +47,10 @@ type (
 		MinLevel string
 		Name     string
 		More     string // the query of the next page; "" when there is none
+	}
+	feedsPage struct {
+		head
+		List []connector.FeedState
 	}
 	identitiesPage struct {
 		head
@@ -163,6 +169,12 @@ func (c *Console) open(w http.ResponseWriter, r *http.Request, title, nav string
 		c.fail(w, r, err)
 		return h, false
 	}
+	feeds, err := c.desk.Feeds(r.Context(), op, op.Tenant)
+	if err != nil {
+		c.fail(w, r, err)
+		return h, false
+	}
+	h.Silent = feeds.Silent
 	return h, true
 }
 

@@ -126,6 +126,9 @@ func (s *session) settle(tx Tx, spec action.Spec, read action.Action, r action.R
 	case !now.Before(a.Deadline):
 		return s.unproven(tx, spec, a, r, now)
 	}
+	if r.Err == nil && r.Pending && r.Text != "" {
+		a.Reason = r.Text // what is there and what is not yet, for whoever waits
+	}
 	a.NextAt = now.Add(s.nextRead(spec, since(a), now))
 	return tx.PutAction(a)
 }
@@ -194,8 +197,10 @@ func unprovenText(spec action.Spec, a action.Action, r action.Reading) string {
 	switch {
 	case errors.Is(r.Err, context.DeadlineExceeded), r.Err != nil:
 		seen = "it could not be read: " + r.Err.Error()
-	case r.Pending:
+	case r.Pending && r.Text == "":
 		seen = "the directory is still working on it"
+	case r.Pending:
+		seen = "the directory is still working on it: " + r.Text
 	case r.Text != "":
 		seen = "the directory shows: " + r.Text
 	default:

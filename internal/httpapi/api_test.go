@@ -106,6 +106,7 @@ func (s scene) rows() map[string]struct{ path, body, may string } {
 		"list-identities": {"/api/identities?name=avery", "", everybody},
 		"list-signals":    {"/api/signals?since=2026-01-01T00:00:00Z", "", everybody},
 		"coverage":        {"/api/coverage", "", everybody},
+		"feeds":           {"/api/feeds", "", everybody},
 		"list-runs":       {"/api/runs?state=waiting", "", everybody},
 		"list-approvals":  {"/api/approvals?state=pending", "", everybody},
 		"list-actions":    {"/api/actions?person=false", "", everybody},

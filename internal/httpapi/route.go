@@ -120,6 +120,10 @@ func (s *server) lists() {
 		func(ctx context.Context, op access.Operator, in *struct{ Tenanted }) (*body[desk.Coverage], error) {
 			return answer(s.desk.Coverage(ctx, op, identity.Tenant(in.Tenant)))
 		})
+	register(s, access.Read, get("feeds", "/feeds", "How everything that Cordon is told by fares, and what is silent"),
+		func(ctx context.Context, op access.Operator, in *struct{ Tenanted }) (*body[desk.Feeds], error) {
+			return answer(s.desk.Feeds(ctx, op, identity.Tenant(in.Tenant)))
+		})
 	register(s, access.Read, get("list-runs", "/runs", "Runs"),
 		func(ctx context.Context, op access.Operator, in *struct {
 			Paging

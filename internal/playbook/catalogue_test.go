@@ -46,6 +46,7 @@ func specs() []action.Spec {
 	revoke.Irreversible, revoke.Remedies = "a session that is gone must be opened again", []signal.Cause{signal.CauseSession}
 	disable := user("entra.user.disable", action.EffectRestrict)
 	disable.Undo, disable.DirectoryRole = "entra.user.enable", "Privileged Authentication Administrator"
+	disable.Remedies = []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth, signal.CauseUnknown}
 	disable.Params = action.Params{{Name: "synced", Type: "boolean", Text: "also where Active Directory masters it"}}
 	enable := user("entra.user.enable", action.EffectRelease)
 	enable.Undo = "entra.user.disable"
@@ -59,12 +60,28 @@ func specs() []action.Spec {
 		{Name: "to", Type: "string", Required: true, Text: "the operator who gets the link"},
 		{Name: "hours", Type: "integer", Default: 4, Text: "how long the link lives"},
 	}
-	return append([]action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}, append(workloadSpecs(user), onPremisesSpecs(user)...)...)
+	return append([]action.Spec{confirm, dismiss, revoke, disable, enable, reset, hand}, append(choreSpecs(user), append(workloadSpecs(user), onPremisesSpecs(user)...)...)...)
+}
+
+// choreSpecs are the actions on what hangs on a user.
+func choreSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec {
+	rules := like("entra.user.disable_inbox_rules", action.EffectRestrict)
+	rules.Undo, rules.Remedies = "entra.user.enable_inbox_rules", []signal.Cause{signal.CauseMailbox}
+	noRules := like("entra.user.enable_inbox_rules", action.EffectRelease)
+	noRules.Undo = rules.Name
+	roles := like("entra.user.remove_roles", action.EffectRestrict)
+	roles.Undo, roles.Remedies = "entra.user.assign_roles", []signal.Cause{signal.CauseDirectory}
+	assign := like("entra.user.assign_roles", action.EffectRelease)
+	assign.Undo = roles.Name
+	methods := like("entra.user.remove_methods", action.EffectCredential)
+	methods.Irreversible, methods.Remedies = "a method is registered by its owner only", []signal.Cause{signal.CauseMethod}
+	methods.Params = action.Params{{Name: "since", Type: "string", Fill: action.FillSince, Text: "younger ones go"}}
+	return []action.Spec{rules, noRules, roles, assign, methods}
 }
 
 func onPremisesSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec {
 	disable := like("ad.account.disable", action.EffectRestrict)
-	disable.Undo = "ad.account.enable"
+	disable.Undo, disable.Remedies = "ad.account.enable", []signal.Cause{signal.CausePassword, signal.CauseBoth, signal.CauseUnknown}
 	enable := like("ad.account.enable", action.EffectRelease)
 	enable.Undo = "ad.account.disable"
 	reset := like("ad.account.reset_password", action.EffectCredential)

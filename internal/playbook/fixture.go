@@ -289,7 +289,7 @@ func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
 	if n == nil {
 		r.add(parent, "identity is missing")
 	}
-	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered")
+	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered", "passwordless")
 	kinds := []string{string(identity.KindPerson), string(identity.KindGuest), string(identity.KindWorkload), string(identity.KindComputer), string(identity.KindAgent), string(identity.KindUnknown)}
 	i := identity.Identity{
 		Tenant: fixtureTenant, ID: "idn_fixture", Name: r.text(n, f["name"], "identity.name", false),
@@ -303,6 +303,7 @@ func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
 			Synced:        r.maybe(f["synced"], "identity.synced", false),
 			Enabled:       r.maybe(f["enabled"], "identity.enabled", true),
 			MFARegistered: r.maybe(f["mfa_registered"], "identity.mfa_registered", true),
+			Passwordless:  r.maybe(f["passwordless"], "identity.passwordless", false),
 		}
 		found := true
 		if d := r.maybe(f["deleted"], "identity.deleted", false); d != nil && *d {
@@ -352,7 +353,7 @@ func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.S
 	at := fixtureNow().Add(-time.Minute)
 	s := signal.Signal{
 		Tenant: fixtureTenant, ExternalID: fmt.Sprintf("signal-%d", i+1),
-		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.WorkloadDetection), string(signal.DefenderAlert), string(signal.Watch))),
+		Source: signal.Source(r.word(n, f["source"], "signals.source", false, string(signal.RiskDetection), string(signal.WorkloadDetection), string(signal.AgentDetection), string(signal.DefenderAlert), string(signal.Watch))),
 		Type:   r.text(n, f["type"], "signals.type", true), Title: r.text(n, f["title"], "signals.title", false),
 		Level:  signal.Level(r.word(n, f["level"], "signals.level", false, string(signal.LevelHigh), string(signal.LevelMedium), string(signal.LevelLow), string(signal.LevelNone), string(signal.LevelHidden))),
 		State:  signal.State(r.text(n, f["state"], "signals.state", false)),

@@ -172,6 +172,9 @@ func decide(out *Step, s *StepRule, f *facts) {
 		return
 	}
 	out.If = s.If
+	if s.cond.uses["steps"] {
+		out.After = AfterVerified // how a step came out is known when it is over, not when it is accepted
+	}
 	switch holds, err := s.cond.bool(f); {
 	case err != nil && s.cond.uses["steps"] && f.missing["steps"] != "":
 		out.Later = true

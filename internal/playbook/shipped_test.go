@@ -29,7 +29,13 @@ func TestShippedPlaybooks(t *testing.T) {
 	for _, p := range lib.Playbooks() {
 		ids = append(ids, p.Ref.ID)
 	}
-	want := []string{"contain-hybrid", "contain-now", "dcsync", "high-user-risk", "leaked-credentials", "malicious-application", "password-spray", "remediated-elsewhere", "sync-fight", "token-theft", "workload-credential"}
+	want := []string{
+		"ad-credential-theft", "administrator-anomaly", "agent-risk", "ask-user", "block-user", "block-user-today",
+		"certificate-abuse", "confirm-user", "contain-hybrid", "contain-now", "dcsync", "dismiss-user", "domain-secrets",
+		"high-user-risk", "honeytoken", "inbox-rules", "leaked-credentials", "malicious-application", "method-added",
+		"okta-identity", "password-spray", "privilege-change", "remediated-elsewhere", "reset-user", "revoke-user",
+		"sync-fight", "token-theft", "unusual-travel", "workload-credential",
+	}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Errorf("shipped playbooks (-want +got):\n%s", diff)
 	}
@@ -81,7 +87,7 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 	}
 	want := []string{
 		`leaked-credentials.txtar:9: case acts: wanted "revoke entra.user.disable", got "revoke entra.user.revoke_sessions"`,
-		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered`,
+		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered, passwordless`,
 		`leaked-credentials.txtar:13: there is no .given for lone.want`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

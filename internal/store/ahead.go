@@ -163,7 +163,7 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 	}
 	found := map[listKey][]*kept{}
 	for _, id := range missing {
-		for _, what := range []string{"signals", "risks", "cases"} {
+		for _, what := range []string{"signals", "risks", "cases", "begun"} {
 			found[listKey{what, t, id}] = []*kept{}
 		}
 	}
@@ -197,14 +197,35 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 		}
 		return err
 	})...)
-	list = append(list, asks(`SELECT id, case_id, doc FROM runs WHERE tenant = ? AND case_id IS NOT NULL AND identity`, args, missing, func(r rows) error {
-		var id, file string
+	list = append(list, asks(`SELECT id, identity, coalesce(case_id, ''), playbook, once_key, started_at, doc FROM runs WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
+		var id, owner, file, playbook, key string
+		var at int64
 		var doc []byte
-		err := r.Scan(&id, &file, &doc)
-		note("runs", file, tx.learn("runs", t, id, string(doc)))
+		err := r.Scan(&id, &owner, &file, &playbook, &key, &at, &doc)
+		k := tx.learn("runs", t, id, string(doc))
+		if !k.waits {
+			k.once, k.at = onceOf(playbook, key), at
+		}
+		if note("begun", owner, k); file != "" {
+			note("runs", file, k)
+		}
 		return err
 	})...)
-	list = append(list, tx.learnAll("assessments", "identity", t, missing)...)
+	list = append(list, asks(`SELECT identity, at, digest, doc FROM assessments WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
+		var id string
+		var at int64
+		var sum, doc []byte
+		err := r.Scan(&id, &at, &sum, &doc)
+		if k := tx.learn("assessments", t, id, string(doc)); !k.waits {
+			k.at, k.digest = at, bytes.Clone(sum)
+		}
+		return err
+	})...)
+	tx.absent = append(tx.absent, func() {
+		for _, id := range missing {
+			tx.learn("assessments", t, id, "")
+		}
+	})
 	list = append(list, tx.learnAll("identities", "id", t, missing)...)
 	if err := tx.look(list); err != nil {
 		return fmt.Errorf("read ahead: %w", err)

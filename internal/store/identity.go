@@ -20,6 +20,13 @@ func (tx *Tx) Identity(t identity.Tenant, id identity.ID) (identity.Identity, er
 	return docByID[identity.Identity](tx, "identities", "identity", selectIdentity, t, string(id))
 }
 
+// identity decodes the identity once; what is in its lists is the caller's.
+func (k *kept) identity() (identity.Identity, error) {
+	i, err := shared[identity.Identity](k)
+	i.Accounts, i.Conflicts = slices.Clone(i.Accounts), slices.Clone(i.Conflicts)
+	return i, err
+}
+
 // IdentitiesByKeys returns the identities that own any of the keys, oldest first.
 func (tx *Tx) IdentitiesByKeys(t identity.Tenant, keys []identity.Key) ([]identity.Identity, error) {
 	var out []identity.Identity
@@ -101,7 +108,7 @@ func (tx *Tx) PutIdentity(i identity.Identity) (identity.Identity, error) {
 	}
 	var old identity.Identity
 	if k.doc != "" {
-		if old, err = decode[identity.Identity]([]byte(k.doc)); err != nil {
+		if old, err = k.identity(); err != nil {
 			return fail(err)
 		}
 	}

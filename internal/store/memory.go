@@ -62,8 +62,10 @@ type kept struct {
 	version int64  // of rows that have versions
 	owner   identity.ID
 	digest  []byte
-	at      int64 // when its source last changed it, in microseconds
-	value   any   // the document decoded, for those that are shared
+	at      int64  // when its source last changed it, an assessment was made, or a run began, in microseconds
+	rawAt   int    // of signals: see encodeSignal
+	once    string // of runs: playbook and once key
+	value   any    // the document decoded, for those that are shared
 }
 
 func newMemory() memory {

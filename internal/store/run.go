@@ -86,18 +86,20 @@ func byStart(a, b run.Run) int {
 // RecentRun returns the newest run of the playbook with the key started not
 // before since, and false when there is none.
 func (tx *Tx) RecentRun(t identity.Tenant, playbookID, onceKey string, since time.Time) (run.Run, bool, error) {
-	if tx.fresh[onceKey] {
-		var newest run.Run
-		for _, k := range tx.lists[listKey{"once " + playbookID, t, onceKey}] {
-			r, err := decode[run.Run]([]byte(k.doc))
-			if err != nil {
-				return r, false, err
-			}
-			if micros0(r.StartedAt) >= micros0(since) && byStart(newest, r) < 0 {
-				newest = r
+	// The usual key is the identity's id, which no run about another identity has.
+	if begun, ok := tx.list("begun", t, onceKey); ok {
+		var newest *kept
+		for _, k := range begun {
+			if k.once == onceOf(playbookID, onceKey) && k.at >= micros0(since) &&
+				(newest == nil || cmp.Or(cmp.Compare(newest.at, k.at), cmp.Compare(newest.key.id, k.key.id)) < 0) {
+				newest = k
 			}
 		}
-		return newest, newest.ID != "", nil
+		if newest == nil {
+			return run.Run{}, false, nil
+		}
+		r, err := decode[run.Run]([]byte(newest.doc))
+		return r, true, err
 	}
 	r, ok, err := docOf[run.Run](tx.ctx, tx.c, `SELECT doc FROM runs WHERE tenant = ? AND playbook = ? AND once_key = ?
 		AND started_at >= ? ORDER BY started_at DESC, id DESC LIMIT 1`, string(t), playbookID, onceKey, micros0(since))
@@ -117,6 +119,8 @@ func (tx *Tx) RunsAtRate(t identity.Tenant, playbookID, rateKey string, since ti
 	}
 	return int(n), nil
 }
+
+func onceOf(playbookID, key string) string { return playbookID + "\x00" + key }
 
 // PutRun stores r and has its bell ring at DueAt.
 func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
@@ -157,7 +161,8 @@ func (tx *Tx) PutRun(r run.Run) (run.Run, error) {
 		return r, err
 	}
 	tx.join("runs", r.Tenant, string(r.Case), k)
-	tx.join("once "+r.Playbook.ID, r.Tenant, r.OnceKey, k)
+	k.once, k.at = onceOf(r.Playbook.ID, r.OnceKey), micros0(r.StartedAt)
+	tx.join("begun", r.Tenant, string(r.Identity), k)
 	tx.moved[runKey{r.Tenant, string(r.ID)}] = true
 	tx.touch(Topic{TopicRun, r.Tenant, string(r.ID)})
 	if !r.DueAt.IsZero() && !r.State.Final() {

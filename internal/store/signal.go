@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,28 +38,71 @@ func (tx *Tx) SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, err
 		}
 		tx.lists[listKey{"signals", t, string(id)}] = list
 	}
-	out, err := all(list, func(a, b signal.Signal) int {
+	out := make([]signal.Signal, len(list))
+	for n, k := range list {
+		s, err := k.signal()
+		if err != nil {
+			return nil, fmt.Errorf("signals: %w", err)
+		}
+		out[n] = s
+	}
+	slices.SortFunc(out, func(a, b signal.Signal) int {
 		return cmp.Or(cmp.Compare(micros0(a.At()), micros0(b.At())), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ExternalID, b.ExternalID))
 	})
-	if err != nil {
-		return nil, fmt.Errorf("signals: %w", err)
-	}
 	return out, nil
 }
 
-const signalColumns = `source, external_id, identity, updated_at, digest, doc`
+const signalColumns = `source, external_id, identity, updated_at, digest, raw_at, doc`
+
+// encodeSignal returns the document of s and where in it the raw record begins,
+// which is its last member.
+func encodeSignal(s signal.Signal) (doc string, rawAt int, err error) {
+	raw := s.Raw
+	s.Raw = nil
+	if doc, err = encode(s); err != nil || len(raw) == 0 {
+		return doc, 0, err
+	}
+	end, err := encode(raw)
+	rawAt = len(doc) - 1
+	return doc[:rawAt] + rawMember + end + "}", rawAt, err
+}
+
+const rawMember = `,"raw":`
+
+// signal decodes the signal once. The raw record, which is most of it, is taken as
+// it stands: it was read when it was stored.
+func (k *kept) signal() (signal.Signal, error) {
+	if v, ok := k.value.(signal.Signal); ok {
+		return v, nil
+	}
+	doc, raw := k.doc, ""
+	if k.rawAt > 0 {
+		if k.rawAt+len(rawMember) >= len(doc) || doc[k.rawAt:k.rawAt+len(rawMember)] != rawMember {
+			return signal.Signal{}, fmt.Errorf("a stored signal has no raw record at byte %d", k.rawAt)
+		}
+		doc, raw = doc[:k.rawAt]+"}", doc[k.rawAt+len(rawMember):len(doc)-1]
+	}
+	v, err := decode[signal.Signal]([]byte(doc))
+	if raw != "" {
+		v.Raw = json.RawMessage(raw)
+	}
+	if err == nil {
+		k.value = v
+	}
+	return v, err
+}
 
 // scanSignal learns one row of signalColumns.
 func (tx *Tx) scanSignal(t identity.Tenant, r rows) (*kept, error) {
 	var source, external, owner string
-	var at int64
+	var at, rawAt int64
 	var sum, doc []byte
-	if err := r.Scan(&source, &external, &owner, &at, &sum, &doc); err != nil {
+	if err := r.Scan(&source, &external, &owner, &at, &sum, &rawAt, &doc); err != nil {
 		return nil, err
 	}
 	k := tx.learn("signals", t, signalID(source, external), string(doc))
 	if !k.waits {
-		k.owner, k.at, k.digest = identity.ID(owner), at, bytes.Clone(sum)
+		k.owner, k.at, k.rawAt, k.digest = identity.ID(owner), at, int(rawAt), bytes.Clone(sum)
 	}
 	return k, nil
 }
@@ -123,6 +167,7 @@ type told struct {
 	owner    identity.ID
 	at       int64
 	doc      string
+	rawAt    int
 	digest   []byte
 	compare  func(old string) (newer, same bool, err error) // whether it replaces the document, and whether it says the same in another envelope
 	find     string                                         // the query of its row
@@ -150,7 +195,7 @@ func (tx *Tx) putTold(s told) (ingest.Put, error) {
 	switch {
 	case k.doc == "":
 		tx.put(k, s.row, s.doc)
-		k.owner, k.at, k.digest = s.owner, s.at, s.digest
+		k.owner, k.at, k.rawAt, k.digest = s.owner, s.at, s.rawAt, s.digest
 		tx.join(s.list, s.tenant, string(s.owner), k)
 		tx.touch(Topic{TopicIdentity, s.tenant, string(s.owner)})
 		return ingest.PutNew, nil
@@ -184,7 +229,7 @@ func (tx *Tx) putTold(s told) (ingest.Put, error) {
 		return "", err
 	}
 	tx.part(s.list, s.tenant, string(k.owner), k)
-	k.doc, k.value, k.owner, k.at, k.digest = s.doc, nil, s.owner, s.at, s.digest
+	k.doc, k.value, k.owner, k.at, k.rawAt, k.digest = s.doc, nil, s.owner, s.at, s.rawAt, s.digest
 	tx.join(s.list, s.tenant, string(s.owner), k)
 	if same {
 		return ingest.PutDuplicate, nil
@@ -201,7 +246,7 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 	if err := mustTenant(what, s.Tenant); err != nil {
 		return "", err
 	}
-	doc, err := encode(s)
+	doc, rawAt, err := encodeSignal(s)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
@@ -216,10 +261,11 @@ func (tx *Tx) PutSignal(s signal.Signal, owner identity.ID) (ingest.Put, error) 
 	r.col("at", micros0(s.At()))
 	r.col("updated_at", micros0(s.UpdatedAt))
 	r.col("digest", sum)
+	r.col("raw_at", int64(rawAt))
 	r.col("doc", doc)
 	put, err := tx.putTold(told{
 		list: "signals", row: r, history: "signal_versions", tenant: s.Tenant, id: signalID(clean1(string(s.Source)), clean1(s.ExternalID)),
-		owner: owner, at: micros0(s.UpdatedAt), doc: doc, digest: sum,
+		owner: owner, at: micros0(s.UpdatedAt), doc: doc, rawAt: rawAt, digest: sum,
 		find: `SELECT ` + signalColumns + ` FROM signals WHERE tenant = ? AND source = ? AND external_id = ?`, scan: tx.scanSignal,
 		keyNames: r.columns[:3:3], keyArgs: r.values[:3:3],
 		compare: func(old string) (newer, same bool, err error) {
@@ -357,20 +403,15 @@ func (tx *Tx) PutAssessment(a risk.Assessment) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if k.doc != "" {
-		old, err := decode[risk.Assessment]([]byte(k.doc))
-		if err != nil {
+		if err := k.assessed(); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		was, err := said(old)
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if !bytes.Equal(was, sum) {
+		if !bytes.Equal(k.digest, sum) {
 			h := row{table: "assessment_versions", what: "assessment", keys: 4, taken: leave}
 			h.col("tenant", string(a.Tenant))
 			h.col("identity", id)
-			h.col("at", micros0(old.At))
-			h.col("digest", was)
+			h.col("at", k.at)
+			h.col("digest", k.digest)
 			h.col("doc", k.doc)
 			tx.loose = append(tx.loose, h)
 		}
@@ -384,8 +425,24 @@ func (tx *Tx) PutAssessment(a risk.Assessment) error {
 	r.col("digest", sum)
 	r.col("doc", doc)
 	tx.put(k, r, doc)
+	k.digest, k.at = sum, micros0(a.At)
 	tx.touch(Topic{TopicIdentity, a.Tenant, id})
 	return nil
+}
+
+// assessed finds the digest and the time of an assessment that was read without
+// them.
+func (k *kept) assessed() error {
+	if k.digest != nil {
+		return nil
+	}
+	a, err := decode[risk.Assessment]([]byte(k.doc))
+	if err != nil {
+		return err
+	}
+	k.digest, err = said(a)
+	k.at = micros0(a.At)
+	return err
 }
 
 // said digests all of an assessment but its time.

@@ -51,6 +51,7 @@ CREATE TABLE signals (
 	at          bigint NOT NULL,
 	updated_at  bigint NOT NULL,
 	digest      bytea NOT NULL, -- SHA-256 of doc
+	raw_at      bigint NOT NULL CHECK (raw_at >= 0), -- where in doc its last member, the raw record, begins, in bytes; 0: it has none
 	doc         json NOT NULL,
 	PRIMARY KEY (tenant, source, external_id),
 	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED

@@ -50,6 +50,7 @@ CREATE TABLE signals (
 	at          INTEGER NOT NULL,
 	updated_at  INTEGER NOT NULL,
 	digest      BLOB NOT NULL, -- SHA-256 of doc
+	raw_at      INTEGER NOT NULL CHECK (raw_at >= 0), -- where in doc its last member, the raw record, begins, in bytes; 0: it has none
 	doc         TEXT NOT NULL,
 	PRIMARY KEY (tenant, source, external_id),
 	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
