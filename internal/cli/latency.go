@@ -52,7 +52,7 @@ const latencyLimits = "      accounts_per_hour: 1000000\n      accounts_per_minu
 
 // Identity protection answers one request a second for the whole tenant, and
 // polling takes at most half of it: two seconds is as often as it may be asked.
-const latencyIntervals = "      risk_detections: 2s\n      workload_detections: -1s\n      risky_users: -1s\n      alerts: -1s\n      directory: 10m\n      registration: -1s\n"
+const latencyIntervals = "      risk_detections: 2s\n      directory: 10m\n" + otherStreamsOff
 
 type latencyFlags struct {
 	rate    float64

@@ -199,7 +199,7 @@ func setStorm(ctx context.Context, e Env, f stormFlags, folder string) (*stormBe
 	x.stage, err = setStage(e, l, stageSpec{
 		folder: folder, listen: "127.0.0.1:0", store: f.store, playbook: stormPlaybook,
 		operators: []config.Operator{{ID: "bench", Name: "Benchmark", Roles: []string{"owner"}, Groups: []string{"bench"}}},
-		intervals: "      risk_detections: 1s\n      workload_detections: -1s\n      risky_users: -1s\n      alerts: -1s\n      directory: 10m\n      registration: -1s\n      open_cases: -1s\n",
+		intervals: "      risk_detections: 1s\n      directory: 10m\n" + otherStreamsOff,
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.listener.Close())
@@ -497,7 +497,8 @@ func naive(ctx context.Context, e Env, f stormFlags) (_ float64, err error) {
 			{Method: "POST", Path: "/users/" + id + "/revokeSignInSessions"},
 			{Method: "PATCH", Path: "/users/" + id, Body: map[string]any{"passwordProfile": map[string]any{"password": rand.Text() + "aA1!", "forceChangePasswordNextSignIn": true}}},
 		} {
-			for {
+			// Without a Retry-After it waits two seconds and then twice as long each time.
+			for back := 2 * time.Second; ; back = min(2*back, time.Minute) {
 				_, err := client.Do(ctx, req)
 				if err == nil {
 					break
@@ -507,7 +508,7 @@ func naive(ctx context.Context, e Env, f stormFlags) (_ float64, err error) {
 				}
 				wait, ok := fault.RetryAfter(err)
 				if !ok {
-					wait = time.Duration(float64(2*time.Second) / f.speed)
+					wait = time.Duration(float64(back) / f.speed)
 				}
 				time.Sleep(wait)
 			}
