@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/push"
 	"github.com/seed-f47efad2/cordon/internal/store"
 	"github.com/seed-f47efad2/cordon/internal/store/pgtest"
 	"github.com/seed-f47efad2/cordon/internal/store/storetest"
@@ -65,6 +66,15 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, func(t *testing.T) storetest.Ports { return ports(opened(t, dsn(t), store.Options{})) })
+		})
+	}
+}
+
+func TestPushes(t *testing.T) {
+	t.Parallel()
+	for name, dsn := range dialects {
+		t.Run(name, func(t *testing.T) {
+			storetest.Pushes(t, func(t *testing.T) push.Store { return opened(t, dsn(t), store.Options{}).Pushes() })
 		})
 	}
 }
