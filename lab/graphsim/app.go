@@ -80,7 +80,10 @@ func ResponderRoles() []string {
 		"IdentityRiskyUser.ReadWrite.All", "IdentityRiskyServicePrincipal.ReadWrite.All", "IdentityRiskEvent.ReadWrite.All",
 		"User.EnableDisableAccount.All", "User.RevokeSessions.All", "User-PasswordProfile.ReadWrite.All",
 		"GroupMember.ReadWrite.All", "SecurityAlert.ReadWrite.All", "SecurityIncident.ReadWrite.All",
-		"SecurityIdentitiesActions.ReadWrite.All", "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
+		"SecurityIdentitiesActions.ReadWrite.All", "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All",
+		"MailboxSettings.ReadWrite", "UserAuthenticationMethod.ReadWrite.All",
+		"RoleAssignmentSchedule.ReadWrite.Directory", "RoleAssignmentSchedule.Remove.Directory",
+		"RoleEligibilitySchedule.ReadWrite.Directory", "RoleEligibilitySchedule.Remove.Directory")
 }
 
 func (a *App) check() error {
