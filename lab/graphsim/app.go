@@ -64,13 +64,15 @@ func Responder(clientID, secret string) App {
 }
 
 // ReaderRoles returns the application permissions of an app that only reads:
-// risk, sign-ins, alerts, sensors, people, groups, roles and policies.
+// risk, sign-ins, alerts, sensors, people, groups, roles, policies, applications
+// and devices.
 func ReaderRoles() []string {
 	return []string{
 		"IdentityRiskEvent.Read.All", "IdentityRiskyUser.Read.All", "IdentityRiskyServicePrincipal.Read.All",
 		"AuditLog.Read.All", "SecurityAlert.Read.All", "SecurityIncident.Read.All",
 		"SecurityIdentitiesHealth.Read.All", "SecurityIdentitiesSensors.Read.All", "SecurityIdentitiesAccount.Read.All",
 		"User.Read.All", "GroupMember.Read.All", "RoleManagement.Read.Directory", "Policy.Read.All",
+		"Application.Read.All", "Device.Read.All",
 	}
 }
 

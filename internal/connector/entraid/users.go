@@ -166,6 +166,25 @@ type registration struct {
 	IsPasswordlessCapable *bool  `json:"isPasswordlessCapable"`
 }
 
+// DecodeRegistration converts one userRegistrationDetails as Graph sends it, read at
+// the given time.
+func DecodeRegistration(raw json.RawMessage, at time.Time) (f connector.AccountFacts, reason string) {
+	var r registration
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return connector.AccountFacts{}, fmt.Sprintf("not a userRegistrationDetails: %v", err)
+	}
+	if r.ID == "" {
+		return connector.AccountFacts{}, "a userRegistrationDetails without an id"
+	}
+	return connector.AccountFacts{
+		Ref: identity.Ref{
+			Provider: identity.EntraID, Kind: identity.KindPerson, // only people register methods
+			ObjectID: r.ID, UPN: r.UserPrincipalName, DisplayName: r.UserDisplayName,
+		},
+		Facts: identity.Facts{RegistrationAsOf: at, MFARegistered: r.IsMFARegistered, Passwordless: r.IsPasswordlessCapable},
+	}, ""
+}
+
 // Pages is connector.Source's: each reading is of the whole list, because the
 // report has no "changed since".
 func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2[connector.Page, error] {
@@ -184,17 +203,12 @@ func (c Registration) Pages(ctx context.Context, cur connector.Cursor) iter.Seq2
 			}
 			page := connector.Page{Next: cur}
 			for n, o := range p.Objects {
-				if o.Err != nil || o.Value.ID == "" {
-					page.Rejects = append(page.Rejects, connector.Reject{Source: "entra.userRegistrationDetails", Place: fmt.Sprintf("item %d", n+1), Reason: "without an id, or not a registration", Raw: o.Raw})
+				f, reason := DecodeRegistration(o.Raw, at)
+				if reason != "" {
+					page.Rejects = append(page.Rejects, connector.Reject{Source: "entra.userRegistrationDetails", Place: fmt.Sprintf("item %d", n+1), Reason: reason, Raw: o.Raw})
 					continue
 				}
-				page.Facts = append(page.Facts, connector.AccountFacts{
-					Ref: identity.Ref{
-						Provider: identity.EntraID, Kind: identity.KindPerson, // only people register methods
-						ObjectID: o.Value.ID, UPN: o.Value.UserPrincipalName, DisplayName: o.Value.UserDisplayName,
-					},
-					Facts: identity.Facts{RegistrationAsOf: at, MFARegistered: o.Value.IsMFARegistered, Passwordless: o.Value.IsPasswordlessCapable},
-				})
+				page.Facts = append(page.Facts, f)
 			}
 			if p.NextLink == "" {
 				page.Next = connector.Cursor(at.UTC().Format(time.RFC3339))
