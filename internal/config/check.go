@@ -95,6 +95,15 @@ func (c Config) mistakes() []mistake {
 		}
 		ids[o.ID] = true
 	}
+	receivers := map[string]bool{}
+	for n, r := range c.Notify {
+		at := fmt.Sprintf("notify[%d]", n)
+		f.under(at, r.Check())
+		if receivers[r.ID] {
+			f.add(at+".id", "%q is taken by a receiver above", r.ID)
+		}
+		receivers[r.ID] = true
+	}
 	if len(c.Tenants) == 0 {
 		f.add("tenants", "there is none")
 	}

@@ -19,21 +19,23 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/notify"
 	"github.com/seed-f47efad2/cordon/internal/secret"
 )
 
 // A Config is the whole file. cordon.example.yaml shows every key.
 type Config struct {
-	Store     string     `yaml:"store"`      // sqlite:PATH or postgres://…
-	Listen    string     `yaml:"listen"`     // HOST:PORT; 127.0.0.1:8480
-	PublicURL string     `yaml:"public_url"` // how operators reach the console; links are made with it
-	TLS       TLS        `yaml:"tls"`
-	Log       Log        `yaml:"log"`
-	Audit     Audit      `yaml:"audit"`
-	Playbooks []string   `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
-	Operators []Operator `yaml:"operators"`
-	Retention Retention  `yaml:"retention"`
-	Tenants   []Tenant   `yaml:"tenants"`
+	Store     string            `yaml:"store"`      // sqlite:PATH or postgres://…
+	Listen    string            `yaml:"listen"`     // HOST:PORT; 127.0.0.1:8480
+	PublicURL string            `yaml:"public_url"` // how operators reach the console; links are made with it
+	TLS       TLS               `yaml:"tls"`
+	Log       Log               `yaml:"log"`
+	Audit     Audit             `yaml:"audit"`
+	Playbooks []string          `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
+	Operators []Operator        `yaml:"operators"`
+	Retention Retention         `yaml:"retention"`
+	Notify    []notify.Receiver `yaml:"notify"` // who is told what happens
+	Tenants   []Tenant          `yaml:"tenants"`
 }
 
 // A Retention says how long rows are kept that nothing needs any more. A negative
@@ -292,6 +294,11 @@ func (c *Config) resolve(folder string) {
 	}
 	for n := range c.Operators {
 		ref(&c.Operators[n].Token)
+	}
+	for n := range c.Notify {
+		ref(&c.Notify[n].URL)
+		ref(&c.Notify[n].Secret)
+		ref(&c.Notify[n].SMTP.Password)
 	}
 	for n := range c.Tenants {
 		t := &c.Tenants[n]

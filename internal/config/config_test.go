@@ -223,7 +223,8 @@ func example(t *testing.T) (as, all string) {
 		t.Fatal(err)
 	}
 	as = string(b)
-	all = regexp.MustCompile(`(?m)^    [a-z_]+: \[\]\n`).ReplaceAllString(as, "")
+	all = regexp.MustCompile(`(?m)^(?:    )?[a-z_]+: \[\]\n`).ReplaceAllString(as, "")
+	all = regexp.MustCompile(`(?m)^#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1")
 	all = regexp.MustCompile(`(?m)^( {4,})#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1$2")
 	all = regexp.MustCompile(`(?m)^( {4,})#( +)#([a-z_]+:)`).ReplaceAllString(all, "$1$2$3")
 	return as, all

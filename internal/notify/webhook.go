@@ -142,7 +142,8 @@ func (r *refusal) Error() string { return fmt.Sprintf("it answers %d", r.status)
 func (r *refusal) Unwrap() error { return fault.Unavailable }
 
 // notYet is a mistake of the configuration: it can be put right while we wait.
-func notYet(err error) error { return fault.Errorf(fault.Unavailable, "%w", err) }
+// Its own kind would say that trying again cannot help, so only its words are kept.
+func notYet(err error) error { return fault.Errorf(fault.Unavailable, "%s", err) }
 
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
