@@ -72,7 +72,7 @@ func ReaderRoles() []string {
 		"AuditLog.Read.All", "SecurityAlert.Read.All", "SecurityIncident.Read.All",
 		"SecurityIdentitiesHealth.Read.All", "SecurityIdentitiesSensors.Read.All", "SecurityIdentitiesAccount.Read.All",
 		"User.Read.All", "GroupMember.Read.All", "RoleManagement.Read.Directory", "Policy.Read.All",
-		"Application.Read.All", "Device.Read.All",
+		"Application.Read.All", "Device.Read.All", "UserAuthenticationMethod.Read.All",
 	}
 }
 
