@@ -8,11 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-f47efad2/cordon/internal/action"
-	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
-	"github.com/seed-f47efad2/cordon/internal/action/entraid"
-	"github.com/seed-f47efad2/cordon/internal/identity"
-	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/playbooks"
 )
@@ -24,23 +19,7 @@ var update = flag.Bool("update", false, "write into the fixtures what comes out"
 // out and undoing among them.
 func TestEveryBranchIsPlayed(t *testing.T) {
 	t.Parallel()
-	routes := entraid.Routes()
-	for _, r := range routes {
-		if to := activedirectory.Routes()[r.Name]; to != "" {
-			r.To[identity.ActiveDirectory] = to
-		}
-	}
-	cat, err := action.NewCatalogue(append(entraid.Types(nil), activedirectory.Types(nil, nil)...), routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib, problems := playbook.Load(playbooks.FS, cat)
-	for _, p := range problems {
-		t.Error(p)
-	}
-	if lib == nil {
-		t.FailNow()
-	}
+	lib := library(t)
 	for _, p := range lib.Playbooks() {
 		name := strings.TrimSuffix(p.File, ".yaml") + ".txtar"
 		text, err := fs.ReadFile(playbooks.FS, name)

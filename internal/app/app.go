@@ -254,6 +254,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	for range runWorkers {
 		work.Go(func() { a.driveRuns(ctx) })
 	}
+	for _, t := range a.tenants {
+		work.Go(func() { a.tell(ctx, t) })
+	}
 	work.Go(func() { a.reconcile(ctx) })
 	work.Go(func() { a.driveCampaigns(ctx) })
 	work.Go(func() { a.expireHandOvers(ctx) })

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
@@ -129,6 +131,11 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 		return
 	}
 	is := func(member string) bool { v, ok := has[member]; return ok && !bytes.Equal(v, []byte("null")) }
+	if inner := bytes.TrimSpace(has["value"]); !is("id") && bytes.HasPrefix(inner, []byte("{")) { // one object, wrapped like a collection
+		rec.Raw = inner
+		classify(page, t, rec, name)
+		return
+	}
 	switch {
 	case is("agentId") && is("riskEventType"):
 		s, reason := entraid.DecodeAgent(t, rec.Raw)
@@ -178,10 +185,12 @@ func classify(page *connector.Page, t identity.Tenant, rec graphfile.Record, nam
 	}
 }
 
-// classifyRecord puts what is kept without an opinion into the page.
+// classifyRecord puts what is kept without an opinion into the page. A file does not
+// say when objects of the directory were read: what a stream reads replaces them.
 func classifyRecord(page *connector.Page, t identity.Tenant, raw json.RawMessage, is func(string) bool, refuse func(signal.Source, string)) {
 	var r record.Record
 	var reason string
+	object := func(s record.Source) { r, reason = entraid.DecodeObject(t, s, raw, time.Unix(0, 0).UTC()) }
 	switch {
 	case is("activityDisplayName") && is("activityDateTime"):
 		r, reason = entraid.DecodeAudit(t, raw)
@@ -191,6 +200,30 @@ func classifyRecord(page *connector.Page, t identity.Tenant, raw json.RawMessage
 		r, reason = defender.DecodeIncident(t, raw)
 	case is("healthIssueType"):
 		r, reason = defender.DecodeHealthIssue(t, raw)
+	case is("sensorType"):
+		r, _, reason = defender.DecodeSensor(t, raw, time.Unix(0, 0).UTC())
+	case is("servicePrincipalNames") || is("servicePrincipalType") || is("appOwnerOrganizationId"):
+		object(record.ServicePrincipal)
+	case is("signInAudience") && is("appId"):
+		object(record.Application)
+	case is("deviceId") || is("operatingSystem") || is("extensionAttributes"):
+		object(record.Device)
+	case is("groupTypes"):
+		object(record.Group)
+	case is("consentType"):
+		object(record.Grant)
+	case is("roleDefinitionId"):
+		object(record.Assignment)
+	case is("conditions") && is("state"):
+		object(record.Policy)
+	case is("ipRanges") || is("countriesAndRegions"):
+		object(record.NamedLocation)
+	case is("isMfaRegistered") || is("methodsRegistered"):
+		object(record.Registration)
+	case is("onPremisesSecurityIdentifier") && is("accounts"):
+		object(record.Accounts)
+	case isMethod(raw):
+		object(record.Method)
 	default:
 		refuse("", "none of the objects that Cordon keeps")
 		return
@@ -200,4 +233,12 @@ func classifyRecord(page *connector.Page, t identity.Tenant, raw json.RawMessage
 		return
 	}
 	page.Records = append(page.Records, r)
+}
+
+// isMethod reports whether an object says that it is a way to sign in.
+func isMethod(raw json.RawMessage) bool {
+	var o struct {
+		Type string `json:"@odata.type"`
+	}
+	return json.Unmarshal(raw, &o) == nil && strings.HasSuffix(strings.ToLower(o.Type), "authenticationmethod")
 }

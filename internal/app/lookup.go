@@ -16,6 +16,7 @@ import (
 type cloud interface {
 	connector.Lookup
 	connector.Historian
+	connector.Recorder
 	BySID(ctx context.Context, sids []string) ([]connector.AccountFacts, error)
 }
 

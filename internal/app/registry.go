@@ -25,7 +25,7 @@ type stream struct {
 func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names []string)) []stream {
 	every := t.Connectors.WithDefaults()
 	unread := every.RiskDetections < 0 // then the alerts about them are all there is
-	return []stream{
+	list := []stream{
 		{entraid.Directory{Tenant: in, Protected: protected, Connected: connected(t)}, every.Directory},
 		{entraid.UserChanges{Tenant: in}, every.Users},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
@@ -46,6 +46,10 @@ func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names
 		{entraid.Audits{Tenant: in}, every.Audits},
 		{entraid.Registration{Tenant: in}, every.Registration},
 	}
+	for _, k := range entraid.ObjectKinds() {
+		list = append(list, stream{entraid.Objects{Tenant: in, Kind: k}, every.Objects})
+	}
+	return list
 }
 
 // A Stream describes a source without a tenant behind it: what documents and

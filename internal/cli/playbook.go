@@ -18,7 +18,7 @@ import (
 )
 
 func newPlaybook(e Env) *cobra.Command {
-	return group("playbook", "Playbooks: check, test and plan them", newPlaybookCheck(e), newPlaybookTest(e), newPlaybookPlan(e))
+	return group("playbook", "Playbooks: check, test, plan and replay them", newPlaybookCheck(e), newPlaybookTest(e), newPlaybookPlan(e), newPlaybookReplay(e))
 }
 
 // A finding is what check and test print.

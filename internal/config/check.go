@@ -95,10 +95,19 @@ func (c Config) mistakes() []mistake {
 		}
 		ids[o.ID] = true
 	}
+	receivers := map[string]bool{}
+	for n, r := range c.Notify {
+		at := fmt.Sprintf("notify[%d]", n)
+		f.under(at, r.Check())
+		if receivers[r.ID] {
+			f.add(at+".id", "%q is taken by a receiver above", r.ID)
+		}
+		receivers[r.ID] = true
+	}
 	if len(c.Tenants) == 0 {
 		f.add("tenants", "there is none")
 	}
-	tenants := map[identity.Tenant]bool{}
+	tenants, senders := map[identity.Tenant]bool{}, map[string]bool{}
 	for n, t := range c.Tenants {
 		at := fmt.Sprintf("tenants[%d]", n)
 		t.check(f, at)
@@ -106,6 +115,12 @@ func (c Config) mistakes() []mistake {
 			f.add(at+".tenant_id", "%s is listed twice", t.TenantID)
 		}
 		tenants[t.Key()] = true
+		for m, s := range t.Senders {
+			if senders[s.Name] {
+				f.add(fmt.Sprintf("%s.senders[%d].name", at, m), "%q is taken by a sender above", s.Name)
+			}
+			senders[s.Name] = true
+		}
 	}
 	return f.list
 }
@@ -167,6 +182,7 @@ func (t Tenant) check(f *findings, at string) {
 		}
 		domains[strings.ToLower(d.Domain)] = true
 	}
+	t.checkChannels(f, at)
 	for n, p := range t.Protected {
 		p.check(f, fmt.Sprintf("%s.protected[%d]", at, n))
 	}
@@ -179,10 +195,49 @@ func (t Tenant) check(f *findings, at string) {
 		{"risk_detections", c.RiskDetections}, {"workload_detections", c.WorkloadDetections}, {"risky_users", c.RiskyUsers}, {"alerts", c.Alerts},
 		{"directory", c.Directory}, {"registration", c.Registration}, {"open_cases", c.OpenCases},
 		{"risky_workloads", c.RiskyWorkloads}, {"agents", c.Agents}, {"incidents", c.Incidents}, {"sensors", c.Sensors}, {"sign_ins", c.SignIns},
-		{"other_sign_ins", c.OtherSignIns}, {"risky_sign_ins", c.RiskySignIns}, {"audits", c.Audits}, {"users", c.Users},
+		{"other_sign_ins", c.OtherSignIns}, {"risky_sign_ins", c.RiskySignIns}, {"audits", c.Audits}, {"users", c.Users}, {"objects", c.Objects},
 	} {
 		if k.d > 0 && k.d < time.Second {
 			f.add(at+".connectors."+k.name, "%s is under a second", k.d)
+		}
+	}
+}
+
+// checkChannels looks at what is pushed. Feeds have names of their own.
+func (t Tenant) checkChannels(f *findings, at string) {
+	feeds := map[string]bool{}
+	unique := func(key, name string) {
+		if feeds[name] {
+			f.add(key, "the feed %s is listed twice; give this one another name", name)
+		}
+		feeds[name] = true
+	}
+	for n, h := range t.EventHubs {
+		key := fmt.Sprintf("%s.event_hubs[%d]", at, n)
+		f.under(key, h.Check())
+		if len(h.Hubs) > 0 || h.Name != "" {
+			unique(key+".name", string(h.Feed()))
+		}
+	}
+	for n, s := range t.Syslog {
+		key := fmt.Sprintf("%s.syslog[%d]", at, n)
+		f.under(key, s.Check())
+		unique(key+".name", string(s.Feed()))
+	}
+	for n, s := range t.Senders {
+		key := fmt.Sprintf("%s.senders[%d]", at, n)
+		if !slug.MatchString(s.Name) {
+			f.add(key+".name", "%q: it takes 1 to 64 of a-z, 0-9, . _ @ -, the first a letter or digit", s.Name)
+		}
+		if s.Secret == "" {
+			f.add(key+".secret", "missing: a reference such as env:CORDON_SENDER")
+		} else if err := s.Secret.Check(); err != nil {
+			f.add(key+".secret", "%w", err)
+		}
+		if s.OldSecret != "" {
+			if err := s.OldSecret.Check(); err != nil {
+				f.add(key+".old_secret", "%w", err)
+			}
 		}
 	}
 }

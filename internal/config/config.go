@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,26 +12,30 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/connector/cef"
+	"github.com/seed-f47efad2/cordon/internal/connector/eventhub"
 	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/notify"
 	"github.com/seed-f47efad2/cordon/internal/secret"
 )
 
 // A Config is the whole file. cordon.example.yaml shows every key.
 type Config struct {
-	Store     string     `yaml:"store"`      // sqlite:PATH or postgres://…
-	Listen    string     `yaml:"listen"`     // HOST:PORT; 127.0.0.1:8480
-	PublicURL string     `yaml:"public_url"` // how operators reach the console; links are made with it
-	TLS       TLS        `yaml:"tls"`
-	Log       Log        `yaml:"log"`
-	Audit     Audit      `yaml:"audit"`
-	Playbooks []string   `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
-	Operators []Operator `yaml:"operators"`
-	Retention Retention  `yaml:"retention"`
-	Tenants   []Tenant   `yaml:"tenants"`
+	Store     string            `yaml:"store"`      // sqlite:PATH or postgres://…
+	Listen    string            `yaml:"listen"`     // HOST:PORT; 127.0.0.1:8480
+	PublicURL string            `yaml:"public_url"` // how operators reach the console; links are made with it
+	TLS       TLS               `yaml:"tls"`
+	Log       Log               `yaml:"log"`
+	Audit     Audit             `yaml:"audit"`
+	Playbooks []string          `yaml:"playbooks"` // folders; empty: the ones that Cordon ships
+	Operators []Operator        `yaml:"operators"`
+	Retention Retention         `yaml:"retention"`
+	Notify    []notify.Receiver `yaml:"notify"` // who is told what happens
+	Tenants   []Tenant          `yaml:"tenants"`
 }
 
 // A Retention says how long rows are kept that nothing needs any more. A negative
@@ -105,7 +110,24 @@ type Tenant struct {
 	Directories []directory.Config `yaml:"directories"` // Active Directory domains
 	Protected   []Protected        `yaml:"protected"`
 	Limits      dispatch.Limits    `yaml:"limits"`
+
+	EventHubs []eventhub.Config `yaml:"event_hubs"` // read over the Kafka protocol
+	Syslog    []cef.Config      `yaml:"syslog"`     // listened for
+	Senders   []Sender          `yaml:"senders"`    // who may push signals
 }
+
+// A Sender pushes signals to POST /api/signals, signed with the secret.
+type Sender struct {
+	Name      string     `yaml:"name"`       // sent as Cordon-Sender; unique over all tenants
+	Secret    secret.Ref `yaml:"secret"`     // at least 32 characters
+	OldSecret secret.Ref `yaml:"old_secret"` // taken too while a rotation is under way
+	// Expect is how often something comes when all is well; 0: 24 hours; negative: no
+	// alarm is raised.
+	Expect time.Duration `yaml:"expect"`
+}
+
+// Interval is how often something is expected; zero: nothing is.
+func (s Sender) Interval() time.Duration { return max(0, cmp.Or(s.Expect, 24*time.Hour)) }
 
 // Key returns the tenant's id in canonical form.
 func (t Tenant) Key() identity.Tenant { return identity.Tenant(strings.ToLower(t.TenantID)) }
@@ -132,6 +154,7 @@ type Connectors struct {
 	Directory          time.Duration `yaml:"directory"`
 	Users              time.Duration `yaml:"users"`
 	Registration       time.Duration `yaml:"registration"`
+	Objects            time.Duration `yaml:"objects"`    // applications, devices, groups, policies
 	OpenCases          time.Duration `yaml:"open_cases"` // facts and history of accounts with an open case
 }
 
@@ -160,6 +183,7 @@ func (c Connectors) WithDefaults() Connectors {
 	set(&c.Directory, 10*time.Minute)
 	set(&c.Users, 5*time.Minute)
 	set(&c.Registration, 6*time.Hour)
+	set(&c.Objects, 6*time.Hour)
 	set(&c.OpenCases, time.Minute)
 	return c
 }
@@ -271,6 +295,11 @@ func (c *Config) resolve(folder string) {
 	for n := range c.Operators {
 		ref(&c.Operators[n].Token)
 	}
+	for n := range c.Notify {
+		ref(&c.Notify[n].URL)
+		ref(&c.Notify[n].Secret)
+		ref(&c.Notify[n].SMTP.Password)
+	}
 	for n := range c.Tenants {
 		t := &c.Tenants[n]
 		abs(&t.CAFile)
@@ -280,6 +309,19 @@ func (c *Config) resolve(folder string) {
 			abs(&t.Directories[m].CAFile)
 			abs(&t.Directories[m].Bind.Keytab)
 			ref(&t.Directories[m].Bind.Password)
+		}
+		for m := range t.EventHubs {
+			abs(&t.EventHubs[m].CAFile)
+			ref(&t.EventHubs[m].ConnectionString)
+		}
+		for m := range t.Syslog {
+			abs(&t.Syslog[m].CertFile)
+			abs(&t.Syslog[m].KeyFile)
+			abs(&t.Syslog[m].ClientCAFile)
+		}
+		for m := range t.Senders {
+			ref(&t.Senders[m].Secret)
+			ref(&t.Senders[m].OldSecret)
 		}
 		ref(&t.Credential.Secret)
 		ref(&t.Credential.CertificatePassword)

@@ -137,6 +137,14 @@ tenants:
       reserve: 2
     directories:
       - domain: CORP
+    event_hubs:
+      - hubs: [a]
+        expect: -1s
+    syslog:
+      - listen: 0.0.0.0:514
+    senders:
+      - name: A
+      - {name: b, secret: "plain text"}
 `)
 	_, err := config.Load(path, nil)
 	if !errors.Is(err, fault.Invalid) {
@@ -147,14 +155,16 @@ tenants:
 		`9: operators[0].roles[0]: no role "king"`, "10: operators[1].roles: none", "12: tenants[0].tenant_id: ", "12: tenants[0].credential: missing",
 		`14: tenants[0].mode: "maybe"`, "16: tenants[0].connectors.alerts: 10ms", "18: tenants[0].protected[0]: give exactly one",
 		"18: tenants[0].protected[0].reason: missing", "21: tenants[0].limits.accounts_per_hour: -1", "22: tenants[0].limits.reserve: 2",
+		"26: tenants[0].event_hubs[0].connection_string: missing", "27: tenants[0].event_hubs[0].expect: ", "29: tenants[0].syslog[0].allow: none",
+		"31: tenants[0].senders[0].name: ", "31: tenants[0].senders[0].secret: missing", "32: tenants[0].senders[1].secret: ",
 		`24: tenants[0].directories[0].domain: "CORP" is not the DNS name of a domain`, "24: tenants[0].directories[0].bind.upn: missing", "24: tenants[0].directories[0].bind.password: missing",
 	} {
 		if !strings.Contains(err.Error(), path+":"+want) {
 			t.Errorf("missing %q in:\n%v", want, err)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 17 {
-		t.Errorf("%d mistakes, want 17:\n%v", n, err)
+	if n := strings.Count(err.Error(), "\n") + 1; n != 23 {
+		t.Errorf("%d mistakes, want 23:\n%v", n, err)
 	}
 }
 
@@ -213,7 +223,8 @@ func example(t *testing.T) (as, all string) {
 		t.Fatal(err)
 	}
 	as = string(b)
-	all = strings.Replace(as, "    directories: []\n", "", 1)
+	all = regexp.MustCompile(`(?m)^(?:    )?[a-z_]+: \[\]\n`).ReplaceAllString(as, "")
+	all = regexp.MustCompile(`(?m)^#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1")
 	all = regexp.MustCompile(`(?m)^( {4,})#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1$2")
 	all = regexp.MustCompile(`(?m)^( {4,})#( +)#([a-z_]+:)`).ReplaceAllString(all, "$1$2$3")
 	return as, all

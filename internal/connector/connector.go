@@ -93,6 +93,13 @@ type Lookup interface {
 // Entra alone.
 type Reach interface{ Reaches() []identity.Provider }
 
+// A Recorder is a Lookup that also tells what is too dear to read of everybody and is
+// kept as records, such as how somebody can sign in. It is asked for identities with
+// an open case only, when their risk changed.
+type Recorder interface {
+	Records(ctx context.Context, ref identity.Ref) ([]record.Record, error)
+}
+
 // A Historian is a Lookup that also tells how the risk of one account came to be
 // what it is: every change the source remembers, with who made it, in no order. It
 // is asked for identities with an open case only, when their risk changed. An

@@ -288,6 +288,7 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	if err != nil {
 		return v, err
 	}
+	v.Facts = append(v.Facts, staleRisk(i, in, now)...)
 	v.Work = s.work(i, in, v.Assessment, v.Protection)
 	cases, err := s.store.Cases(ctx, CaseFilter{Tenant: i.Tenant, Identity: i.ID}, Page{})
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
@@ -32,6 +34,14 @@ func passing() dispatch.Facts {
 	}
 }
 
+// inCampaign makes the action the fourth of a campaign that has come to it.
+func inCampaign(f *dispatch.Facts) {
+	f.Action.Campaign, f.Action.Place = "cmp_1", 3
+	f.Run.Consent = &run.Consent{Campaign: "cmp_1", Place: 3, PlanHash: f.Action.PlanHash}
+	f.Campaign = &campaign.Campaign{ID: "cmp_1", Hash: "root", Released: 4, State: campaign.Rolling,
+		Approval: approval.Request{PlanHash: "root", State: approval.Approved}}
+}
+
 func TestGate(t *testing.T) {
 	t.Parallel()
 	full := dispatch.Radius{Everywhere: 1000, Tenant: 1000, Playbook: 1000}
@@ -42,31 +52,43 @@ func TestGate(t *testing.T) {
 		rule    dispatch.Rule
 		text    string
 	}{
-		"nothing against it":    {func(*dispatch.Facts) {}, dispatch.Allow, "", ""},
-		"stop":                  {func(f *dispatch.Facts) { f.Stop = dispatch.Stop{On: true, By: "ann", Reason: "drill"} }, dispatch.Hold, dispatch.RuleStop, "drill (ann)"},
-		"stop without words":    {func(f *dispatch.Facts) { f.Stop = dispatch.Stop{On: true} }, dispatch.Hold, dispatch.RuleStop, "no reason given"},
-		"stop holds undo too":   {func(f *dispatch.Facts) { undo(f); f.Stop.On = true }, dispatch.Hold, dispatch.RuleStop, ""},
-		"another owner":         {func(f *dispatch.Facts) { f.Fence = 8 }, dispatch.Hold, dispatch.RuleOwner, ""},
-		"a person decides":      {func(f *dispatch.Facts) { f.Action.Person = true }, dispatch.Hold, dispatch.RulePerson, ""},
-		"no run":                {func(f *dispatch.Facts) { f.Run = nil }, dispatch.Refuse, dispatch.RuleRun, "gone"},
-		"run rejected":          {func(f *dispatch.Facts) { f.Run.State = run.Rejected }, dispatch.Refuse, dispatch.RuleRun, "already rejected"},
-		"run held":              {func(f *dispatch.Facts) { f.Run.State = run.HeldState }, dispatch.Hold, dispatch.RuleRun, ""},
-		"no plan":               {func(f *dispatch.Facts) { f.Run.Plan = nil }, dispatch.Refuse, dispatch.RulePlan, ""},
-		"another plan":          {func(f *dispatch.Facts) { f.Run.Plan.Hash = "h2" }, dispatch.Refuse, dispatch.RulePlan, "changed"},
-		"another meaning":       {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v2" }, dispatch.Refuse, dispatch.RulePlan, "plan it again"},
-		"the same meaning":      {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v1" }, dispatch.Allow, "", ""},
-		"a guard refuses now":   {func(f *dispatch.Facts) { f.Refused = "a service account" }, dispatch.Refuse, dispatch.RuleStill, "a service account"},
-		"not called for now":    {func(f *dispatch.Facts) { f.Moot = "not called for any more" }, dispatch.Refuse, dispatch.RuleStill, "not called for"},
-		"a guard not decided":   {func(f *dispatch.Facts) { f.Undecided = "roles not read" }, dispatch.Hold, dispatch.RuleStill, "roles not read"},
-		"tenant observes":       {func(f *dispatch.Facts) { f.Observe = true }, dispatch.Hold, dispatch.RuleObserve, ""},
-		"playbook observes":     {func(f *dispatch.Facts) { f.Run.Plan.Mode = playbook.Observe }, dispatch.Refuse, dispatch.RuleObserve, ""},
-		"no identity":           {func(f *dispatch.Facts) { f.Identity = nil }, dispatch.Refuse, dispatch.RuleAccount, ""},
-		"somebody else's":       {func(f *dispatch.Facts) { f.Action.Account.ObjectID = "bbbb" }, dispatch.Refuse, dispatch.RuleAccount, ""},
-		"account without a key": {func(f *dispatch.Facts) { f.Action.Account.ObjectID = "" }, dispatch.Refuse, dispatch.RuleAccount, ""},
-		"same id, other arm":    {func(f *dispatch.Facts) { f.Action.Account.Provider = identity.Okta }, dispatch.Refuse, dispatch.RuleAccount, ""},
-		"kind unknown":          {func(f *dispatch.Facts) { f.Identity.Kind = identity.KindUnknown }, dispatch.Hold, dispatch.RuleFacts, ""},
-		"protected":             {func(f *dispatch.Facts) { f.Protection.Reasons = []string{"break-glass"} }, dispatch.Refuse, dispatch.RuleProtected, "protected: break-glass"},
-		"protected, undo":       {func(f *dispatch.Facts) { undo(f); f.Protection.Reasons = []string{"break-glass"} }, dispatch.Refuse, dispatch.RuleProtected, ""},
+		"campaign":                 {func(f *dispatch.Facts) { inCampaign(f) }, dispatch.Allow, "", ""},
+		"campaign beyond the hour": {func(f *dispatch.Facts) { inCampaign(f); f.Hour, f.Minute = full, full }, dispatch.Allow, "", ""},
+		"campaign and protected":   {func(f *dispatch.Facts) { inCampaign(f); f.Protection.Reasons = []string{"x"} }, dispatch.Refuse, dispatch.RuleProtected, ""},
+		"campaign and stop":        {func(f *dispatch.Facts) { inCampaign(f); f.Stop.On = true }, dispatch.Hold, dispatch.RuleStop, ""},
+		"campaign gone":            {func(f *dispatch.Facts) { inCampaign(f); f.Campaign = nil }, dispatch.Refuse, dispatch.RuleCampaign, "gone"},
+		"campaign not approved":    {func(f *dispatch.Facts) { inCampaign(f); f.Campaign.Approval.State = approval.Pending }, dispatch.Refuse, dispatch.RuleCampaign, "not approved"},
+		"campaign of another root": {func(f *dispatch.Facts) { inCampaign(f); f.Campaign.Hash = "other" }, dispatch.Refuse, dispatch.RuleCampaign, "not approved"},
+		"campaign of another plan": {func(f *dispatch.Facts) { inCampaign(f); f.Run.Consent.PlanHash = "h9" }, dispatch.Refuse, dispatch.RuleCampaign, "not the one"},
+		"campaign without consent": {func(f *dispatch.Facts) { inCampaign(f); f.Run.Consent = nil }, dispatch.Refuse, dispatch.RuleCampaign, "not the one"},
+		"campaign stopped":         {func(f *dispatch.Facts) { inCampaign(f); f.Campaign.State = campaign.Stopped }, dispatch.Refuse, dispatch.RuleCampaign, "stopped"},
+		"campaign paused":          {func(f *dispatch.Facts) { inCampaign(f); f.Campaign.State = campaign.Paused }, dispatch.Hold, dispatch.RuleCampaign, "paused"},
+		"campaign not so far":      {func(f *dispatch.Facts) { inCampaign(f); f.Campaign.Released = 3 }, dispatch.Hold, dispatch.RuleCampaign, "not come to it"},
+		"nothing against it":       {func(*dispatch.Facts) {}, dispatch.Allow, "", ""},
+		"stop":                     {func(f *dispatch.Facts) { f.Stop = dispatch.Stop{On: true, By: "ann", Reason: "drill"} }, dispatch.Hold, dispatch.RuleStop, "drill (ann)"},
+		"stop without words":       {func(f *dispatch.Facts) { f.Stop = dispatch.Stop{On: true} }, dispatch.Hold, dispatch.RuleStop, "no reason given"},
+		"stop holds undo too":      {func(f *dispatch.Facts) { undo(f); f.Stop.On = true }, dispatch.Hold, dispatch.RuleStop, ""},
+		"another owner":            {func(f *dispatch.Facts) { f.Fence = 8 }, dispatch.Hold, dispatch.RuleOwner, ""},
+		"a person decides":         {func(f *dispatch.Facts) { f.Action.Person = true }, dispatch.Hold, dispatch.RulePerson, ""},
+		"no run":                   {func(f *dispatch.Facts) { f.Run = nil }, dispatch.Refuse, dispatch.RuleRun, "gone"},
+		"run rejected":             {func(f *dispatch.Facts) { f.Run.State = run.Rejected }, dispatch.Refuse, dispatch.RuleRun, "already rejected"},
+		"run held":                 {func(f *dispatch.Facts) { f.Run.State = run.HeldState }, dispatch.Hold, dispatch.RuleRun, ""},
+		"no plan":                  {func(f *dispatch.Facts) { f.Run.Plan = nil }, dispatch.Refuse, dispatch.RulePlan, ""},
+		"another plan":             {func(f *dispatch.Facts) { f.Run.Plan.Hash = "h2" }, dispatch.Refuse, dispatch.RulePlan, "changed"},
+		"another meaning":          {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v2" }, dispatch.Refuse, dispatch.RulePlan, "plan it again"},
+		"the same meaning":         {func(f *dispatch.Facts) { f.Run.Plan.Catalogue, f.Catalogue = "v1", "v1" }, dispatch.Allow, "", ""},
+		"a guard refuses now":      {func(f *dispatch.Facts) { f.Refused = "a service account" }, dispatch.Refuse, dispatch.RuleStill, "a service account"},
+		"not called for now":       {func(f *dispatch.Facts) { f.Moot = "not called for any more" }, dispatch.Refuse, dispatch.RuleStill, "not called for"},
+		"a guard not decided":      {func(f *dispatch.Facts) { f.Undecided = "roles not read" }, dispatch.Hold, dispatch.RuleStill, "roles not read"},
+		"tenant observes":          {func(f *dispatch.Facts) { f.Observe = true }, dispatch.Hold, dispatch.RuleObserve, ""},
+		"playbook observes":        {func(f *dispatch.Facts) { f.Run.Plan.Mode = playbook.Observe }, dispatch.Refuse, dispatch.RuleObserve, ""},
+		"no identity":              {func(f *dispatch.Facts) { f.Identity = nil }, dispatch.Refuse, dispatch.RuleAccount, ""},
+		"somebody else's":          {func(f *dispatch.Facts) { f.Action.Account.ObjectID = "bbbb" }, dispatch.Refuse, dispatch.RuleAccount, ""},
+		"account without a key":    {func(f *dispatch.Facts) { f.Action.Account.ObjectID = "" }, dispatch.Refuse, dispatch.RuleAccount, ""},
+		"same id, other arm":       {func(f *dispatch.Facts) { f.Action.Account.Provider = identity.Okta }, dispatch.Refuse, dispatch.RuleAccount, ""},
+		"kind unknown":             {func(f *dispatch.Facts) { f.Identity.Kind = identity.KindUnknown }, dispatch.Hold, dispatch.RuleFacts, ""},
+		"protected":                {func(f *dispatch.Facts) { f.Protection.Reasons = []string{"break-glass"} }, dispatch.Refuse, dispatch.RuleProtected, "protected: break-glass"},
+		"protected, undo":          {func(f *dispatch.Facts) { undo(f); f.Protection.Reasons = []string{"break-glass"} }, dispatch.Refuse, dispatch.RuleProtected, ""},
 		"protection unknown": {func(f *dispatch.Facts) {
 			f.Protection = identity.Protection{Reasons: []string{"roles not read"}, Unknown: true}
 		}, dispatch.Hold, dispatch.RuleFacts, "roles not read"},

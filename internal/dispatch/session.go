@@ -21,6 +21,10 @@ const readers = 4
 // together is how much earlier than due a read-back may be made.
 const together = 50 * time.Millisecond
 
+// breath is the least time from one look for due work to the next: while a set of
+// requests is under way each of them nudges, and every look asks the store anew.
+const breath = 3 * time.Millisecond
+
 // everything is more rows than a tenant can have open.
 const everything = 100_000
 
@@ -86,6 +90,9 @@ func (s *session) rest(ctx context.Context, now time.Time) {
 	select {
 	case <-ctx.Done():
 	case <-s.nudge:
+		if since := s.o.Now().Sub(now); since >= 0 && since < breath {
+			sleep(ctx, breath-since, nil)
+		}
 	case <-t.C:
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/push"
 )
 
 // maxBody bounds a request's body in bytes: the largest honest one is a reason
@@ -33,6 +34,8 @@ type Options struct {
 	// Session returns the operator of the console's session cookie; nil means only
 	// bearer tokens sign in.
 	Session func(*http.Request) (access.Operator, bool)
+	// Push takes what others send; nil means nobody may.
+	Push    func(context.Context, push.Request) (push.Answer, error)
 	Version string       // of the build, for the document
 	Log     *slog.Logger // nil means none
 }
@@ -68,11 +71,13 @@ func New(o Options) (http.Handler, error) {
 	c.Transformers = []huma.Transformer{named}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token":   {Type: "http", Scheme: "bearer", Description: "An operator's API token."},
+		"sender":  {Type: "apiKey", In: "header", Name: "Cordon-Signature", Description: "A signature with a sender's secret."},
 		"session": {Type: "apiKey", In: "cookie", Name: "cordon_session", Description: "The console's session; same-origin requests only."},
 	}
 	c.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	s.api = humago.New(mux, c)
 	s.routes()
+	s.pushes(o.Push)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, r, fault.Errorf(fault.NotFound, "no endpoint %s %s; see /api/openapi.json", r.Method, r.URL.Path))
 	})
@@ -108,7 +113,7 @@ func (s *server) outer(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody+1)
+		r.Body = http.MaxBytesReader(w, r.Body, limitOf(r)+1)
 		defer func() {
 			if v := recover(); v != nil {
 				if v == http.ErrAbortHandler {

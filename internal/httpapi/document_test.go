@@ -38,6 +38,9 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	for _, op := range operations(t, s.handler) {
 		for _, token := range []string{desktest.Token("owner"), "nobody"} {
 			s := start(t, httpapi.Options{})
+			if strings.Contains(op.id, "campaign") {
+				s.propose(t)
+			}
 			row := s.rows()[op.id]
 			r := httptest.NewRequest(op.method, row.path, strings.NewReader(row.body))
 			r.Header.Set("Authorization", "Bearer "+token)

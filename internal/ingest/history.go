@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
@@ -27,6 +28,20 @@ func (p *Pipeline) wantHistory(t identity.Tenant, refs []identity.Ref) {
 func sameAccount(a, b identity.Ref) bool {
 	ka, kb := a.Keys(), b.Keys()
 	return len(ka) > 0 && len(kb) > 0 && ka[0] == kb[0]
+}
+
+// told asks for the history of one account, and for what else is told of it.
+func told(ctx context.Context, h connector.Historian, ref identity.Ref) (page connector.Page, err error) {
+	page.Accounts, err = h.History(ctx, ref)
+	r, ok := h.(connector.Recorder)
+	if !ok {
+		return page, err
+	}
+	var failed error
+	if page.Records, failed = r.Records(ctx, ref); errors.Is(failed, fault.Denied) {
+		failed = nil // the permission is missing: the doctor says so, and asking again changes nothing
+	}
+	return page, errors.Join(err, failed)
 }
 
 // readHistory reads the history of the next few accounts in the queue. The queue
@@ -56,11 +71,10 @@ func (p *Pipeline) readHistory(ctx context.Context, t identity.Tenant, h connect
 	var total Result
 	var errs []error
 	for _, ref := range now {
-		items, err := h.History(ctx, ref)
-		if err == nil && len(items) > 0 {
-			var res Result
-			res, err = p.take(ctx, t, "", connector.Page{Accounts: items}, nil, nil, false)
-			total = total.Plus(res)
+		page, err := told(ctx, h, ref)
+		if len(page.Accounts)+len(page.Records) > 0 { // part of it is better than none
+			res, taken := p.take(ctx, t, "", page, nil, nil, false)
+			total, err = total.Plus(res), errors.Join(err, taken)
 		}
 		if err != nil {
 			errs = append(errs, err)

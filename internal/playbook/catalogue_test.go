@@ -87,10 +87,13 @@ func onPremisesSpecs(like func(action.Name, action.Effect) action.Spec) []action
 	reset := like("ad.account.reset_password", action.EffectCredential)
 	reset.Irreversible, reset.Remedies = "the old password is gone", []signal.Cause{signal.CausePassword}
 	reset.Params = action.Params{{Name: "twice", Type: "boolean", Default: false, Text: "so that the old one ends at once"}}
-	out := []action.Spec{disable, enable, reset}
+	second := like("defender.account.disable", action.EffectRestrict)
+	second.Undo = "ad.account.enable"
+	out := []action.Spec{disable, enable, reset, second}
 	for n := range out {
 		out[n].Provider, out[n].Permissions = identity.ActiveDirectory, []string{"a right in the domain"}
 	}
+	out[3].Via, out[3].Permissions = identity.EntraID, []string{"SecurityIdentitiesActions.ReadWrite.All"}
 	return out
 }
 

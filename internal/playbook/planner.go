@@ -111,7 +111,13 @@ func (l *Library) expand(p *Playbook, s *StepRule, in Input, f *facts) ([]Step, 
 		return []Step{flowStep(s, f)}, nil
 	case s.each == nil:
 		step, err := l.step(p, s, in, f)
-		return []Step{step}, err
+		if err != nil {
+			return nil, err
+		}
+		if cloud, ok := l.cloudSide(step, s, in); ok {
+			return []Step{step, cloud}, nil
+		}
+		return []Step{step}, nil
 	}
 	// What it is done for is part of the plan, so it is decided now.
 	elements, err := s.each.strings(f)
@@ -144,6 +150,37 @@ func (l *Library) expand(p *Playbook, s *StepRule, in Input, f *facts) ([]Step, 
 	}
 	return []Step{none}, nil
 }
+
+// cloudSide makes the step that does in Entra what step does in Active Directory, for
+// a synchronised account: the synchronisation would bring it, but only after up to 30
+// minutes. That holds for what the cloud's action can do to such an account, which
+// it says by its input synced.
+func (l *Library) cloudSide(step Step, s *StepRule, in Input) (Step, bool) {
+	route, ok := l.cat.Route(s.Uses)
+	if !ok || step.Route != identity.ActiveDirectory || step.Action == "" || step.Skip != "" || step.Held != "" {
+		return Step{}, false
+	}
+	entra, has := in.Identity.Account(identity.EntraID)
+	t, err := l.cat.Type(route.To[identity.EntraID])
+	if err != nil || !has || deleted(entra) || !slices.Contains(in.Connected, identity.EntraID) {
+		return Step{}, false
+	}
+	spec := t.Spec()
+	if !slices.ContainsFunc(spec.Params, func(p action.Param) bool { return p.Name == paramSynced }) {
+		return Step{}, false
+	}
+	out := step
+	out.ID, out.Uses, out.Account, out.Contains, out.OnError = step.ID+"-cloud", spec.Name, entra.Ref, false, ErrorContinue
+	out.Params, out.Within = map[string]any{paramSynced: true}, s.Within
+	out.Held = unfit(spec, identity.EntraID, in)
+	l.describe(&out, spec, in)
+	out.Title = cmp.Or(spec.Title, string(spec.Name)) + " in the cloud too"
+	return out, true
+}
+
+// paramSynced is the input of an action in Entra that may be done to an account
+// mastered in Active Directory.
+const paramSynced = "synced"
 
 // flowStep makes a wait or an end.
 func flowStep(s *StepRule, f *facts) Step {

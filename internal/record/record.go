@@ -26,17 +26,31 @@ type Source string
 
 // The sources of records.
 const (
-	SignIn          Source = "entra.signIn"         // Graph: auditLogs/signIns; Event Hubs: the four sign-in categories
-	DirectoryAudit  Source = "entra.directoryAudit" // Graph: auditLogs/directoryAudits; Event Hubs: AuditLogs
-	Incident        Source = "defender.incident"    // Graph: security/incidents
-	Alert           Source = "defender.alert"       // Graph: security/alerts_v2, those that say of nobody that they are at risk
-	HealthIssue     Source = "defender.healthIssue" // Graph: security/identities/healthIssues
-	Sensor          Source = "defender.sensor"      // Graph: security/identities/sensors
-	Logon           Source = "ad.logon"             // a domain controller's account of a sign-in
-	DirectoryChange Source = "ad.directoryChange"   // a domain controller's account of a change
-	WindowsEvent    Source = "windows.event"        // a security event of Windows that is neither a sign-in nor a change
-	DirectoryQuery  Source = "ad.query"             // a query that Defender for Identity saw: LDAP, SAM-R, DNS
-	AlertInfo       Source = "defender.alertInfo"   // a row of the table AlertInfo
+	SignIn         Source = "entra.signIn"         // Graph: auditLogs/signIns; Event Hubs: the four sign-in categories
+	DirectoryAudit Source = "entra.directoryAudit" // Graph: auditLogs/directoryAudits; Event Hubs: AuditLogs
+	Incident       Source = "defender.incident"    // Graph: security/incidents
+	Alert          Source = "defender.alert"       // Graph: security/alerts_v2, those that say of nobody that they are at risk
+	HealthIssue    Source = "defender.healthIssue" // Graph: security/identities/healthIssues
+	Sensor         Source = "defender.sensor"      // Graph: security/identities/sensors
+
+	// Objects of the directory, each reading of them whole.
+	ServicePrincipal Source = "entra.servicePrincipal"        // Graph: servicePrincipals
+	Application      Source = "entra.application"             // Graph: applications
+	Device           Source = "entra.device"                  // Graph: devices
+	Group            Source = "entra.group"                   // Graph: groups
+	Grant            Source = "entra.oauth2PermissionGrant"   // Graph: oauth2PermissionGrants
+	Assignment       Source = "entra.roleAssignment"          // Graph: roleManagement/directory
+	Policy           Source = "entra.conditionalAccessPolicy" // Graph: identity/conditionalAccess/policies
+	NamedLocation    Source = "entra.namedLocation"           // Graph: identity/conditionalAccess/namedLocations
+	Method           Source = "entra.authenticationMethod"    // Graph: users/{id}/authentication/methods
+	Registration     Source = "entra.userRegistrationDetails" // Graph: reports/authenticationMethods/userRegistrationDetails
+	Accounts         Source = "defender.identityAccounts"     // Graph: security/identities/identityAccounts
+
+	Logon           Source = "ad.logon"           // a domain controller's account of a sign-in
+	DirectoryChange Source = "ad.directoryChange" // a domain controller's account of a change
+	WindowsEvent    Source = "windows.event"      // a security event of Windows that is neither a sign-in nor a change
+	DirectoryQuery  Source = "ad.query"           // a query that Defender for Identity saw: LDAP, SAM-R, DNS
+	AlertInfo       Source = "defender.alertInfo" // a row of the table AlertInfo
 	AlertEvidence   Source = "defender.alertEvidence"
 	AlertNotice     Source = "defender.alertNotice"   // a line of syslog about an alert; it names nobody by a strong identifier
 	HealthNotice    Source = "defender.healthNotice"  // a line of syslog about the health of sensors

@@ -108,25 +108,14 @@ func (tx *Tx) Hashes(indexes []int64) ([]tlog.Hash, error) {
 	if len(indexes) == 0 {
 		return nil, nil
 	}
-	args := make([]any, len(indexes))
-	for n, i := range indexes {
-		args[n] = i
+	stored, err := tx.storedHashes(indexes)
+	if err == nil && len(stored) < len(indexes) {
+		if err = tx.settle(); err == nil { // perhaps they wait to be written
+			stored, err = tx.storedHashes(indexes)
+		}
 	}
-	stored := map[int64]tlog.Hash{}
-	err := eachRow(tx.ctx, tx.c, func(r rows) error {
-		var i int64
-		var h []byte
-		if err := r.Scan(&i, &h); err != nil {
-			return err
-		}
-		if len(h) != tlog.HashSize {
-			return fmt.Errorf("hash %d has %d bytes", i, len(h))
-		}
-		stored[i] = tlog.Hash(h)
-		return nil
-	}, `SELECT hash_index, hash FROM audit_hashes WHERE hash_index IN (?`+strings.Repeat(", ?", len(args)-1)+`)`, args...)
 	if err != nil {
-		return nil, fmt.Errorf("audit hashes: %w", tx.keep(err))
+		return nil, fmt.Errorf("audit hashes: %w", err)
 	}
 	out := make([]tlog.Hash, len(indexes))
 	for n, i := range indexes {
@@ -139,36 +128,78 @@ func (tx *Tx) Hashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
+func (tx *Tx) storedHashes(indexes []int64) (map[int64]tlog.Hash, error) {
+	stored := map[int64]tlog.Hash{}
+	scan := func(r rows) error {
+		var i int64
+		var h []byte
+		if err := r.Scan(&i, &h); err != nil {
+			return err
+		}
+		if len(h) != tlog.HashSize {
+			return fmt.Errorf("hash %d has %d bytes", i, len(h))
+		}
+		stored[i] = tlog.Hash(h)
+		return nil
+	}
+	for _, l := range lists(indexes) {
+		if err := eachRow(tx.ctx, tx.raw, scan, `SELECT hash_index, hash FROM audit_hashes WHERE hash_index IN `+marks(len(l)), l...); err != nil {
+			return nil, tx.keep(err)
+		}
+	}
+	return stored, nil
+}
+
 // AppendLeaf stores the leaf of the record and the hashes that come with it. An
-// index that is taken, or a record that has its leaf, is fault.Conflict.
+// index that is taken, or a record that has its leaf, is fault.Conflict, told at the
+// latest by the commit.
 func (tx *Tx) AppendLeaf(index int64, id string, leaf []byte, first int64, hashes []tlog.Hash) error {
 	if len(hashes) == 0 {
 		return fault.Errorf(fault.Invalid, "audit leaf %d: it comes without a hash", index)
 	}
-	n, err := tx.exec(`INSERT INTO audit_leaves (leaf_index, entry, leaf, hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		index, id, leaf, hashes[0][:])
-	if err != nil {
-		return fmt.Errorf("audit leaf %d: %w", index, err)
-	}
-	if n == 0 {
-		return fault.Errorf(fault.Conflict, "audit leaf %d: another sequencer was first", index)
-	}
-	n, err = tx.exec(`UPDATE audit_entries SET leaf_index = ? WHERE id = ? AND leaf_index IS NULL`, index, id)
-	if err != nil {
-		return fmt.Errorf("audit leaf %d: %w", index, err)
-	}
-	if n == 0 {
-		return fault.Errorf(fault.Conflict, "audit leaf %d: record %s is not waiting", index, id)
-	}
-	args := make([]any, 0, 2*len(hashes))
+	r := row{table: "audit_leaves", what: "audit leaf", keys: 1}
+	r.col("leaf_index", index)
+	r.col("entry", id)
+	r.col("leaf", leaf)
+	r.col("hash", hashes[0][:])
+	tx.loose = append(tx.loose, r)
 	for k, h := range hashes {
-		args = append(args, first+int64(k), h[:])
+		r := row{table: "audit_hashes", what: "audit hash", keys: 1}
+		r.col("hash_index", first+int64(k))
+		r.col("hash", h[:])
+		tx.loose = append(tx.loose, r)
 	}
-	if _, err := tx.exec(`INSERT INTO audit_hashes (hash_index, hash) VALUES (?, ?)`+
-		strings.Repeat(`, (?, ?)`, len(hashes)-1), args...); err != nil {
-		return fmt.Errorf("audit leaf %d: hashes: %w", index, err)
-	}
+	tx.leaves = append(tx.leaves, sequenced{index, id})
 	return nil
+}
+
+// A sequenced is an entry that got its leaf.
+type sequenced struct {
+	index int64
+	entry string
+}
+
+// number returns the statements that give entries the numbers of their leaves.
+func number(list []sequenced) []statement {
+	var out []statement
+	for len(list) > 0 {
+		n := atOnce
+		for n > len(list) {
+			n /= 2
+		}
+		part := list[:n]
+		list = list[n:]
+		s := statement{want: int64(n), q: `UPDATE audit_entries SET leaf_index = v.column1 FROM (VALUES (CAST(? AS bigint), ?)` +
+			strings.Repeat(", (CAST(? AS bigint), ?)", n-1) + `) AS v WHERE audit_entries.id = v.column2 AND audit_entries.leaf_index IS NULL`}
+		for _, l := range part {
+			s.args = append(s.args, l.index, l.entry)
+		}
+		s.lost = func() error {
+			return fault.Errorf(fault.Conflict, "audit leaves from %d: a record is not waiting", part[0].index)
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // PutCheckpoint stores a signed checkpoint; checkpoints only grow.

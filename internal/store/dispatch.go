@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -26,7 +27,7 @@ func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []act
 	l := &listing{}
 	l.is("tenant", string(t))
 	in(l, "name", names)
-	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
+	out, err := s.actions(ctx, `SELECT id, version, doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
 		AND state IN ('approved', 'held') AND next_at <= ? AND (state = 'approved' OR next_at > 0)
 		AND (campaign IS NULL OR place < (SELECT c.released FROM campaigns c WHERE c.tenant = actions.tenant AND c.id = actions.campaign))
 		ORDER BY turn, requested_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
@@ -43,13 +44,58 @@ func (s dispatchStore) Unproven(ctx context.Context, t identity.Tenant, names []
 	l := &listing{}
 	l.is("tenant", string(t))
 	in(l, "name", names)
-	out, err := docsOf[action.Action](ctx, s.db.reads(), `SELECT doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
+	out, err := s.actions(ctx, `SELECT id, version, doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
 		AND state IN ('running', 'accepted', 'unconfirmed') AND next_at > 0 AND next_at <= ?
 		ORDER BY next_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("unproven actions: %w", err)
 	}
 	return out, nil
+}
+
+// actions reads actions by a query of id, version and document. Dispatch asks for
+// the same few again and again while they are under way.
+func (s dispatchStore) actions(ctx context.Context, q string, args ...any) ([]action.Action, error) {
+	var out []action.Action
+	err := eachRow(ctx, s.db.reads(), func(r rows) error {
+		var id string
+		var version int64
+		var doc []byte
+		if err := r.Scan(&id, &version, &doc); err != nil {
+			return err
+		}
+		a, err := s.db.decoded.action(id, version, doc)
+		out = append(out, a)
+		return err
+	}, q, args...)
+	return out, err
+}
+
+// decodedActions remembers actions decoded, as far as they were asked for lately.
+// Nobody changes what hangs on them in place.
+type decodedActions struct {
+	mu   sync.Mutex
+	last map[string]action.Action
+}
+
+// maxDecoded bounds what is remembered; when it is reached, all is forgotten.
+const maxDecoded = 2000
+
+func (d *decodedActions) action(id string, version int64, doc []byte) (action.Action, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if a, ok := d.last[id]; ok && a.Version == version {
+		return a, nil
+	}
+	a, err := decode[action.Action](doc)
+	if err != nil {
+		return a, err
+	}
+	if d.last == nil || len(d.last) >= maxDecoded {
+		d.last = map[string]action.Action{}
+	}
+	d.last[id] = a
+	return a, nil
 }
 
 func (s dispatchStore) NextDue(ctx context.Context, t identity.Tenant, after time.Time) (time.Time, bool, error) {

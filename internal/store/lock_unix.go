@@ -50,6 +50,9 @@ func (l *fileLock) unlock() error {
 	if l == nil {
 		return nil
 	}
+	// A child that was forked in this moment has the file open too, until it becomes
+	// another program: closing it here alone would leave it locked.
+	_ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN)
 	if err := l.f.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
 	}

@@ -22,6 +22,7 @@ type memory struct {
 	rows    map[rowKey]*kept
 	waiting []*kept     // rows to be written, in the order of their first put
 	loose   []row       // new rows of tables that nobody reads back from here
+	leaves  []sequenced // audit entries to be numbered
 	later   []statement // what else is to be written
 	lists   map[listKey][]*kept
 	owners  map[ownedKey]identity.ID // of strong identifiers; empty: nobody's
@@ -180,7 +181,7 @@ func (tx *Tx) update(r row, version int64) statement {
 // writes takes what waits out of the memory, as statements: changes first, because
 // they may free the place of a new row.
 func (tx *Tx) writes() []statement {
-	if len(tx.waiting)+len(tx.loose)+len(tx.later) == 0 {
+	if len(tx.waiting)+len(tx.loose)+len(tx.leaves)+len(tx.later) == 0 {
 		return nil
 	}
 	var out []statement
@@ -207,8 +208,8 @@ func (tx *Tx) writes() []statement {
 	for _, t := range tables {
 		out = append(out, tx.inserts(fresh[t])...)
 	}
-	out = append(out, tx.later...)
-	tx.waiting, tx.loose, tx.later = nil, nil, nil
+	out = append(append(out, number(tx.leaves)...), tx.later...)
+	tx.waiting, tx.loose, tx.leaves, tx.later = nil, nil, nil, nil
 	return out
 }
 

@@ -72,6 +72,7 @@ type DB struct {
 	rung    rung
 
 	directory directories
+	decoded   decodedActions
 
 	idMu  sync.Mutex
 	idGen *ulid.MonotonicEntropy

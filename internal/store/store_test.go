@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/push"
 	"github.com/seed-f47efad2/cordon/internal/store"
 	"github.com/seed-f47efad2/cordon/internal/store/pgtest"
 	"github.com/seed-f47efad2/cordon/internal/store/storetest"
@@ -51,7 +52,7 @@ func postgres(t testing.TB) string {
 }
 
 func ports(db *store.DB) storetest.Ports {
-	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records(),
+	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records(), Histories: db.Histories,
 		Prune: func(ctx context.Context, b [4]time.Time, limit int) ([4]int, error) {
 			p, err := db.Prune(ctx, store.Cutoffs{Records: b[0], Rejects: b[1], Versions: b[2], Intents: b[3]}, limit)
 			return [4]int{p.Records, p.Rejects, p.Versions, p.Intents}, err
@@ -65,6 +66,15 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, func(t *testing.T) storetest.Ports { return ports(opened(t, dsn(t), store.Options{})) })
+		})
+	}
+}
+
+func TestPushes(t *testing.T) {
+	t.Parallel()
+	for name, dsn := range dialects {
+		t.Run(name, func(t *testing.T) {
+			storetest.Pushes(t, func(t *testing.T) push.Store { return opened(t, dsn(t), store.Options{}).Pushes() })
 		})
 	}
 }

@@ -64,13 +64,15 @@ func Responder(clientID, secret string) App {
 }
 
 // ReaderRoles returns the application permissions of an app that only reads:
-// risk, sign-ins, alerts, sensors, people, groups, roles and policies.
+// risk, sign-ins, alerts, sensors, people, groups, roles, policies, applications
+// and devices.
 func ReaderRoles() []string {
 	return []string{
 		"IdentityRiskEvent.Read.All", "IdentityRiskyUser.Read.All", "IdentityRiskyServicePrincipal.Read.All",
 		"AuditLog.Read.All", "SecurityAlert.Read.All", "SecurityIncident.Read.All",
 		"SecurityIdentitiesHealth.Read.All", "SecurityIdentitiesSensors.Read.All", "SecurityIdentitiesAccount.Read.All",
 		"User.Read.All", "GroupMember.Read.All", "RoleManagement.Read.Directory", "Policy.Read.All",
+		"Application.Read.All", "Device.Read.All", "UserAuthenticationMethod.Read.All",
 	}
 }
 
@@ -80,7 +82,10 @@ func ResponderRoles() []string {
 		"IdentityRiskyUser.ReadWrite.All", "IdentityRiskyServicePrincipal.ReadWrite.All", "IdentityRiskEvent.ReadWrite.All",
 		"User.EnableDisableAccount.All", "User.RevokeSessions.All", "User-PasswordProfile.ReadWrite.All",
 		"GroupMember.ReadWrite.All", "SecurityAlert.ReadWrite.All", "SecurityIncident.ReadWrite.All",
-		"SecurityIdentitiesActions.ReadWrite.All", "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
+		"SecurityIdentitiesActions.ReadWrite.All", "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All",
+		"MailboxSettings.ReadWrite", "UserAuthenticationMethod.ReadWrite.All",
+		"RoleAssignmentSchedule.ReadWrite.Directory", "RoleAssignmentSchedule.Remove.Directory",
+		"RoleEligibilitySchedule.ReadWrite.Directory", "RoleEligibilitySchedule.Remove.Directory")
 }
 
 func (a *App) check() error {

@@ -187,21 +187,21 @@ func directorySpec(c world.Collection) *spec {
 			more(opCount, "assignedLicenses/$count", "otherMails/$count").
 			with("otherMails", opMail+" any").with("proxyAddresses", opMail+" any").with("assignedLicenses/skuId", opEq)
 	case world.Groups:
-		s.typ, s.orders = "group", names("displayName")
+		s.typ, s.orders, s.expands = "group", names("displayName"), names("owners")
 		s.filters = id.more(opSort, "displayName", "mail", "mailNickname", "description", "onPremisesSamAccountName").
 			more(opEq, "isAssignableToRole", "mailEnabled", "onPremisesSyncEnabled", "onPremisesSecurityIdentifier", "securityEnabled", "securityIdentifier", "visibility").
 			more(opDate, "createdDateTime").with("groupTypes", opEq+" any")
 	case world.Devices:
-		s.typ, s.orders = "device", names("displayName")
+		s.typ, s.orders, s.expands = "device", names("displayName"), names("registeredOwners")
 		s.filters = id.more(opSort, "displayName", "operatingSystem", "operatingSystemVersion").
 			more(opEq, "accountEnabled", "deviceId", "isCompliant", "isManaged", "onPremisesSyncEnabled", "trustType", "profileType").
 			more(opDate, "approximateLastSignInDateTime", "registrationDateTime")
 	case world.ServicePrincipals:
-		s.typ, s.orders = "servicePrincipal", names("displayName")
+		s.typ, s.orders, s.expands = "servicePrincipal", names("displayName"), names("owners")
 		s.filters = id.more(opSort, "displayName").more(opEq, "accountEnabled", "appId", "appOwnerOrganizationId", "servicePrincipalType").
 			with("servicePrincipalNames", opText+" any").with("tags", opText+" any")
 	case world.Applications:
-		s.typ, s.orders = "application", names("displayName")
+		s.typ, s.orders, s.expands = "application", names("displayName"), names("owners")
 		s.filters = id.more(opSort, "displayName").more(opEq, "appId", "signInAudience", "publisherDomain").
 			more(opDate, "createdDateTime").with("identifierUris", opText+" any").with("tags", opText+" any")
 	case world.DirectoryRoles:

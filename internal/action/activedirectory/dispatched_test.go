@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/store"
 	"github.com/seed-f47efad2/cordon/lab/addc"
 )
 
@@ -57,6 +59,35 @@ func dispatcher(t testing.TB, store dispatch.Store, put func(run.Run), types []a
 		}
 	})
 	return &desk{t: t, store: store, put: put, d: d}
+}
+
+// onDisk runs a dispatcher as serve does: with SQLite on disk.
+func onDisk(t testing.TB, path string, types []action.Type, m dispatch.Meter, concurrency int) *desk {
+	t.Helper()
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dispatcher(t, db.Dispatch(), func(r run.Run) {
+		if err := db.Runs().Update(context.Background(), func(tx run.Tx) error { _, err := tx.PutRun(r); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}, types, dispatch.Options{Meter: m, Concurrency: concurrency})
+}
+
+// halt stops everything that has not left yet, or lets it go.
+func (k *desk) halt(on bool) {
+	k.t.Helper()
+	if err := k.store.Update(context.Background(), func(tx dispatch.Tx) error {
+		return tx.PutStop(tenant, dispatch.Stop{On: on, By: "owner", Reason: "not yet", At: time.Now()})
+	}); err != nil {
+		k.t.Fatal(err)
+	}
 }
 
 func person(a addc.Account) identity.Identity {
@@ -166,7 +197,9 @@ func TestUnconfirmedUntilReplicationResumes(t *testing.T) {
 	if got.RequestID != b.Controllers[0].Host || got.Outcome != action.Accepted {
 		t.Errorf("accepted by %q, %q", got.RequestID, got.Outcome)
 	}
-	k.settle(id, func(a action.Action) bool { return strings.Contains(a.Reason, "pending until replication reaches dc2.corp.example") }, action.AcceptedState)
+	k.settle(id, func(a action.Action) bool {
+		return strings.Contains(a.Reason, "pending until replication reaches dc2.corp.example")
+	}, action.AcceptedState)
 	got = k.settle(id, nil, action.Unconfirmed)
 	if !strings.Contains(got.Reason+got.Proof, "pending until replication reaches dc2.corp.example") {
 		t.Errorf("unconfirmed without naming the controller: %s; %s", got.Reason, got.Proof)
@@ -250,5 +283,47 @@ func TestConnectionCutAfterTheRequest(t *testing.T) {
 	}
 	if now := b.shows(t, first, disabled.DN, "uSNChanged"); now != usn {
 		t.Error("the disabled account was changed again")
+	}
+}
+
+// A counter counts what dispatch says that it did.
+type counter struct {
+	mu       sync.Mutex
+	want     int
+	took     int
+	verified int
+	accepted time.Time // of the last one
+	proven   time.Time
+	done     chan struct{}
+}
+
+func (c *counter) begin(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.want, c.took, c.verified, c.done = n, 0, 0, make(chan struct{})
+}
+
+func (*counter) Decided(action.Name, dispatch.Verdict, dispatch.Rule) {}
+func (*counter) Left(action.Name, time.Duration)                      {}
+func (*counter) Owner(identity.Tenant, bool)                          {}
+
+func (c *counter) Sent(_ action.Name, v action.Verdict, _ time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v == action.Accepted {
+		if c.took++; c.took == c.want {
+			c.accepted = time.Now()
+		}
+	}
+}
+
+func (c *counter) Settled(_ action.Name, s action.State, _ time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s == action.Verified {
+		if c.verified++; c.verified == c.want {
+			c.proven = time.Now()
+			close(c.done)
+		}
 	}
 }

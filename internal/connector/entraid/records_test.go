@@ -2,6 +2,7 @@ package entraid_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,4 +194,61 @@ func FuzzDecodeRecords(f *testing.F) {
 			t.Errorf("a detection without an id: %q", b)
 		}
 	})
+}
+
+// Every object of the directory is read.
+func TestObjectsAreReadWhole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := connectortest.NewLab(t, 60, "/")
+		for kind, of := range map[record.Source]world.Collection{
+			record.ServicePrincipal: world.ServicePrincipals, record.Application: world.Applications, record.Device: world.Devices,
+			record.Group: world.Groups, record.Policy: world.ConditionalAccessPolicies, record.NamedLocation: world.NamedLocations,
+		} {
+			source, seen := entraid.Objects{Tenant: tenant(l), Kind: kind}, map[string]bool{}
+			if len(source.Permissions()) == 0 || !strings.HasPrefix(string(source.Name()), "entraid.objects/") {
+				t.Errorf("%s: %v %s", kind, source.Permissions(), source.Name())
+			}
+			for p, err := range source.Pages(t.Context(), "") {
+				if err != nil || len(p.Rejects) > 0 || p.Next == "" {
+					t.Fatalf("%s: %v, %+v", kind, err, p.Rejects)
+				}
+				for _, r := range p.Records {
+					if r.Problem() != "" || r.State == "" || r.Source != kind {
+						t.Errorf("%s: %+v", kind, r)
+					}
+					seen[r.ExternalID] = true
+				}
+			}
+			if len(seen) == 0 || len(seen) != l.World.Count(of) {
+				t.Errorf("%s: %d of %d", kind, len(seen), l.World.Count(of))
+			}
+		}
+		if len(entraid.ObjectKinds()) != 6 {
+			t.Error("a kind is not tried")
+		}
+	})
+}
+
+func TestDecodeObject(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 3, 2, 0, 0, 0, time.UTC)
+	in := `{"id":"sp1","appId":"ap","displayName":"An app","accountEnabled":false,"servicePrincipalType":"Application","passwordCredentials":[{"keyId":"k"}],
+		"owners":[{"@odata.type":"#microsoft.graph.user","id":"u1","userPrincipalName":"a@b"},{"@odata.type":"#microsoft.graph.servicePrincipal","id":"sp2","appId":"x"},{"@odata.type":"#microsoft.graph.user"}]}`
+	got, reason := entraid.DecodeObject("t", record.ServicePrincipal, json.RawMessage(in), at)
+	want := record.Record{
+		Tenant: "t", Source: record.ServicePrincipal, ExternalID: "sp1", Type: "Application", Title: "An app", State: "disabled", AppID: "ap", At: at, UpdatedAt: at,
+		Subject: identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: "sp1", AppID: "ap", DisplayName: "An app"},
+		Others: []record.Party{
+			{Role: "owner", Ref: identity.Ref{Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: "u1", UPN: "a@b"}},
+			{Role: "owner", Ref: identity.Ref{Provider: identity.EntraID, Kind: identity.KindWorkload, ObjectID: "sp2", AppID: "x"}},
+		},
+		Raw: json.RawMessage(in),
+	}
+	if d := cmp.Diff(want, got); reason != "" || d != "" {
+		t.Errorf("%q %s", reason, d)
+	}
+	if _, reason := entraid.DecodeObject("t", record.Device, json.RawMessage(`{"displayName":"x"}`), at); reason == "" {
+		t.Error("an object without an id was read")
+	}
 }

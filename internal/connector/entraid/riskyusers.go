@@ -1,6 +1,7 @@
 package entraid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,12 +59,14 @@ func (u riskyUser) risk(t identity.Tenant, raw json.RawMessage) signal.AccountRi
 	}
 }
 
-// DecodeRiskyUser converts one riskyUser as Graph sends it; see Decode.
+// DecodeRiskyUser converts one riskyUser, or one item of its history, as Graph sends
+// it; see Decode.
 func DecodeRiskyUser(t identity.Tenant, raw json.RawMessage) (r signal.AccountRisk, reason string) {
 	var u riskyUser
 	if err := json.Unmarshal(raw, &u); err != nil {
 		return signal.AccountRisk{}, fmt.Sprintf("not a riskyUser: %v", err)
 	}
+	u.ID = cmp.Or(u.UserID, u.ID) // an item of the history has an id of its own
 	if u.ID == "" {
 		return signal.AccountRisk{}, "a riskyUser without an id"
 	}

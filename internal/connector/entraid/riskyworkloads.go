@@ -1,6 +1,7 @@
 package entraid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -75,13 +76,14 @@ func (w riskyWorkload) risk(t identity.Tenant, raw json.RawMessage) signal.Accou
 	}
 }
 
-// DecodeRiskyWorkload converts one riskyServicePrincipal as Graph sends it; see
-// Decode.
+// DecodeRiskyWorkload converts one riskyServicePrincipal, or one item of its history,
+// as Graph sends it; see Decode.
 func DecodeRiskyWorkload(t identity.Tenant, raw json.RawMessage) (r signal.AccountRisk, reason string) {
 	var w riskyWorkload
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return signal.AccountRisk{}, fmt.Sprintf("not a riskyServicePrincipal: %v", err)
 	}
+	w.ID = cmp.Or(w.ServicePrincipalID, w.ID) // an item of the history has an id of its own
 	if w.ID == "" {
 		return signal.AccountRisk{}, "a riskyServicePrincipal without an id"
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 func tenantOf(s string) identity.Tenant { return identity.Tenant(s) }
@@ -195,6 +196,8 @@ func runs(t *testing.T, open func(*testing.T) Ports) {
 
 	t.Run("DueExpiries", func(t *testing.T) { t.Parallel(); dueExpiries(t, open(t)) })
 	t.Run("RunsAtRate", func(t *testing.T) { t.Parallel(); runsAtRate(t, open(t)) })
+
+	t.Run("Histories", func(t *testing.T) { t.Parallel(); histories(t, open(t)) })
 
 	t.Run("AnAnswerStays", func(t *testing.T) {
 		t.Parallel()
@@ -459,4 +462,39 @@ func runsAtRate(t *testing.T, p Ports) {
 		}
 		return nil
 	})
+}
+
+// histories: every version of whoever a signal touched, without raw records.
+func histories(t *testing.T, p Ports) {
+	if p.Histories == nil {
+		return
+	}
+	scene(t, p, 3)
+	first, early := aSignal(1, 1), aSignal(2, 2)
+	first.Raw = json.RawMessage(`{"a":1}`)
+	first.UpdatedAt, early.UpdatedAt = at(time.Hour), at(-time.Hour)
+	second := first
+	second.State, second.UpdatedAt = signal.StateRemediated, at(2*time.Hour)
+	put(t, p, owned{first, person(1).ID}, owned{early, person(2).ID})
+	put(t, p, owned{second, person(1).ID})
+	var got []run.History
+	for h, err := range p.Histories(t.Context(), tenant, at(30*time.Minute)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, h)
+	}
+	if len(got) != 1 || got[0].Identity.ID != person(1).ID || len(got[0].Cases) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	states := map[signal.State]bool{}
+	for _, s := range got[0].Signals {
+		states[s.State] = true
+		if len(s.Raw) > 0 {
+			t.Error("a raw record came with it")
+		}
+	}
+	if len(got[0].Signals) != 2 || !states[first.State] || !states[signal.StateRemediated] {
+		t.Errorf("signals %+v", got[0].Signals)
+	}
 }

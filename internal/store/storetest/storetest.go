@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ type Ports struct {
 	Desk      desk.Store
 	Audit     audit.Store
 	Records   record.Reader
+	// Histories is what a replay reads; nil: the store keeps none.
+	Histories func(ctx context.Context, t identity.Tenant, since time.Time) iter.Seq2[run.History, error]
 	// Prune removes what is older than the times: records, rejects, versions,
 	// intents, at most limit of each kind. It returns how many went.
 	Prune func(ctx context.Context, before [4]time.Time, limit int) ([4]int, error)

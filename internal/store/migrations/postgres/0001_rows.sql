@@ -156,6 +156,17 @@ CREATE TABLE feeds (
 	PRIMARY KEY (tenant, stream)
 );
 
+-- What was pushed and how it was answered, so that a repeated request takes nothing.
+CREATE TABLE pushes (
+	tenant text COLLATE "C" NOT NULL,
+	sender text COLLATE "C" NOT NULL,
+	key    text COLLATE "C" NOT NULL,
+	at     bigint NOT NULL,
+	doc    text COLLATE "C" NOT NULL,
+	PRIMARY KEY (tenant, sender, key)
+);
+CREATE INDEX pushes_at ON pushes (at);
+
 CREATE TABLE assessments (
 	tenant   text COLLATE "C" NOT NULL,
 	identity text COLLATE "C" NOT NULL,
@@ -188,7 +199,7 @@ CREATE TABLE cases (
 	rank        bigint NOT NULL CHECK (rank BETWEEN 0 AND 3),
 	score       bigint NOT NULL CHECK (score BETWEEN 0 AND 100),
 	last_signal bigint NOT NULL,
-	verdict     text COLLATE "C" CHECK (verdict IN ('compromised', 'safe', 'benign')),
+	verdict     text COLLATE "C" CHECK (verdict IN ('compromised', 'safe', 'benign', 'joined')),
 	verdict_at  bigint,
 	version     bigint NOT NULL CHECK (version > 0),
 	doc         json NOT NULL,
@@ -400,6 +411,23 @@ CREATE TABLE campaign_items (
 CREATE TABLE stops (
 	tenant text COLLATE "C" NOT NULL PRIMARY KEY, -- empty: all tenants
 	doc    json NOT NULL
+);
+
+-- How far each receiver of messages has been told of a tenant's trail.
+CREATE TABLE notify_places (
+	receiver text COLLATE "C" NOT NULL,
+	tenant   text COLLATE "C" NOT NULL,
+	version  bigint NOT NULL CHECK (version > 0),
+	doc      json NOT NULL,
+	PRIMARY KEY (receiver, tenant)
+);
+
+-- A case is told to a person once an episode.
+CREATE TABLE notify_told (
+	receiver text COLLATE "C" NOT NULL,
+	case_id  text COLLATE "C" NOT NULL,
+	episode  bigint NOT NULL,
+	PRIMARY KEY (receiver, case_id, episode)
 );
 
 CREATE TABLE directory_facts (

@@ -155,6 +155,17 @@ CREATE TABLE feeds (
 	PRIMARY KEY (tenant, stream)
 ) STRICT, WITHOUT ROWID;
 
+-- What was pushed and how it was answered, so that a repeated request takes nothing.
+CREATE TABLE pushes (
+	tenant TEXT NOT NULL,
+	sender TEXT NOT NULL,
+	key    TEXT NOT NULL,
+	at     INTEGER NOT NULL,
+	doc    TEXT NOT NULL,
+	PRIMARY KEY (tenant, sender, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pushes_at ON pushes (at);
+
 CREATE TABLE assessments (
 	tenant   TEXT NOT NULL,
 	identity TEXT NOT NULL,
@@ -187,7 +198,7 @@ CREATE TABLE cases (
 	rank        INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3),
 	score       INTEGER NOT NULL CHECK (score BETWEEN 0 AND 100),
 	last_signal INTEGER NOT NULL,
-	verdict     TEXT CHECK (verdict IN ('compromised', 'safe', 'benign')),
+	verdict     TEXT CHECK (verdict IN ('compromised', 'safe', 'benign', 'joined')),
 	verdict_at  INTEGER,
 	version     INTEGER NOT NULL CHECK (version > 0),
 	doc         TEXT NOT NULL,
@@ -397,6 +408,23 @@ CREATE TABLE campaign_items (
 CREATE TABLE stops (
 	tenant TEXT NOT NULL PRIMARY KEY, -- empty: all tenants
 	doc    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far each receiver of messages has been told of a tenant's trail.
+CREATE TABLE notify_places (
+	receiver TEXT NOT NULL,
+	tenant   TEXT NOT NULL,
+	version  INTEGER NOT NULL CHECK (version > 0),
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (receiver, tenant)
+) STRICT, WITHOUT ROWID;
+
+-- A case is told to a person once an episode.
+CREATE TABLE notify_told (
+	receiver TEXT NOT NULL,
+	case_id  TEXT NOT NULL,
+	episode  INTEGER NOT NULL,
+	PRIMARY KEY (receiver, case_id, episode)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE directory_facts (
