@@ -228,6 +228,7 @@ func (a *App) feeds() []connector.Feed {
 			}
 		}
 		feeds = append(feeds, t.expects...)
+		feeds = append(feeds, a.senderFeeds(t.key)...)
 	}
 	return feeds
 }
