@@ -125,3 +125,14 @@ func (a *App) senderFeeds(t identity.Tenant) []connector.Feed {
 	}
 	return out
 }
+
+// SyslogAddrs returns where syslog is listened for, by feed.
+func (a *App) SyslogAddrs() map[connector.Name]string {
+	out := map[connector.Name]string{}
+	for _, t := range a.tenants {
+		for _, l := range t.syslog {
+			out[l.Name()] = l.Addr()
+		}
+	}
+	return out
+}
