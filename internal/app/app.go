@@ -104,6 +104,9 @@ func (a *App) open(ctx context.Context) error {
 			return fmt.Errorf("tenant %s: %w", t.TenantID, err)
 		}
 		a.tenants = append(a.tenants, opened)
+		if err := a.openChannels(ctx, t, opened); err != nil {
+			return fmt.Errorf("tenant %s: %w", t.TenantID, err)
+		}
 	}
 	var err error
 	a.listener, err = listen(ctx, a.opts.Config)
@@ -197,7 +200,7 @@ func (a *App) Close() error {
 		}
 	}
 	for _, t := range a.tenants {
-		errs = append(errs, t.domains.close())
+		errs = append(errs, t.domains.close(), t.channels.close())
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
@@ -249,6 +252,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 				work.Go(func() { a.poll(ctx, t, s) })
 			}
 		}
+		t.channels.run(ctx, a, t, work.Go, failed)
 		work.Go(func() { a.openCases(ctx, t) })
 	}
 	for range runWorkers {
@@ -356,6 +360,8 @@ func (a *App) needsRestart(c config.Config) error {
 	for n := range min(len(c.Tenants), len(old.Tenants)) {
 		differ(fmt.Sprintf("tenants[%d]: how to reach it", n), c.Tenants[n].Config == old.Tenants[n].Config)
 		differ(fmt.Sprintf("tenants[%d].directories", n), reflect.DeepEqual(c.Tenants[n].Directories, old.Tenants[n].Directories))
+		differ(fmt.Sprintf("tenants[%d].event_hubs", n), reflect.DeepEqual(c.Tenants[n].EventHubs, old.Tenants[n].EventHubs))
+		differ(fmt.Sprintf("tenants[%d].syslog", n), reflect.DeepEqual(c.Tenants[n].Syslog, old.Tenants[n].Syslog))
 		differ(fmt.Sprintf("tenants[%d].connectors", n), c.Tenants[n].Connectors == old.Tenants[n].Connectors)
 	}
 	return errors.Join(errs...)

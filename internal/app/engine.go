@@ -255,6 +255,7 @@ func (a *App) feeds() []connector.Feed {
 			}
 		}
 		feeds = append(feeds, t.expects...)
+		feeds = append(feeds, a.senderFeeds(t.key)...)
 	}
 	return feeds
 }

@@ -14,7 +14,7 @@ import (
 // Who dispatches for the tenant also tells: the others stand by.
 func (a *App) tell(ctx context.Context, t *tenant) {
 	pump := &notify.Pump{
-		Store: a.db.Notify(), Now: a.opts.Now, Log: a.log, Link: a.caseLink,
+		Store: a.db.Notify(), Home: a.tenants[0].key, Now: a.opts.Now, Log: a.log, Link: a.caseLink,
 		Receivers: func() []notify.Receiver { return a.settings.Load().config.Notify },
 	}
 	every(ctx, time.Second, func() {

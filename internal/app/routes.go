@@ -23,7 +23,7 @@ func (a *App) routes() (http.Handler, error) {
 		return nil, err
 	}
 	a.console = pages
-	api, err := httpapi.New(httpapi.Options{Desk: a.desk, Operators: a.operators, Session: pages.Session, Version: a.opts.Version, Log: a.log})
+	api, err := httpapi.New(httpapi.Options{Desk: a.desk, Operators: a.operators, Session: pages.Session, Push: a.pushes().Do, Version: a.opts.Version, Log: a.log})
 	if err != nil {
 		return nil, err
 	}

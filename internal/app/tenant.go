@@ -30,6 +30,7 @@ type tenant struct {
 	// expects are the feeds that nobody polls: what is pushed, with how often it is
 	// heard when all is well. Whoever receives them calls Pipeline.Heard.
 	expects []connector.Feed
+	channels
 }
 
 func (t *tenant) name() string { return t.label }

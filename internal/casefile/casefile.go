@@ -143,3 +143,18 @@ func (c Case) Decide(v Verdict) (Case, error) {
 	c.Verdict, c.Status, c.Waits, c.UpdatedAt = &v, Closed, "", v.At
 	return c, nil
 }
+
+// Joined is how a case ends that goes on in another one, because its identity became
+// part of that one's. It is no verdict: nobody judged anything.
+const Joined Word = "joined"
+
+// Join returns c closed because it goes on in the case other. It returns
+// fault.Conflict when a verdict was given already.
+func (c Case) Join(other ID, by access.OperatorID, now time.Time) (Case, error) {
+	if c.Verdict != nil {
+		return c, fault.Errorf(fault.Conflict, "case %s: %s already gave the verdict %s", c.ID, c.Verdict.By, c.Verdict.Word)
+	}
+	c.Verdict = &Verdict{Word: Joined, By: by, Reason: "its identity was linked into another; it goes on in case " + string(other), At: now}
+	c.Status, c.Waits, c.UpdatedAt = Closed, "", now
+	return c, nil
+}

@@ -159,10 +159,24 @@ tenants:
 	return config.Load(filepath.Join(folder, "cordon.yaml"), e.Environ)
 }
 
-// seedBenchDirectory stores a reading of the directory in which one in fifty holds
-// a role.
+// seedBenchDirectory stores the people with their facts, and a reading of the
+// directory in which one in fifty holds a role.
 func seedBenchDirectory(ctx context.Context, a *app.App, people int) error {
 	now := time.Now().UTC()
+	yes, no := true, false
+	for from := 0; from < people; from += 500 {
+		var page connector.Page
+		for n := from; n < min(from+500, people); n++ {
+			page.Facts = append(page.Facts, connector.AccountFacts{
+				Ref: identity.Ref{Provider: identity.EntraID, Kind: identity.KindPerson, ObjectID: benchPerson(n),
+					UPN: fmt.Sprintf("person.%d@corp.example", n), DisplayName: fmt.Sprintf("Person %d", n)},
+				Facts: identity.Facts{AsOf: now, Found: &yes, Enabled: &yes, UserType: "Member", Synced: &no},
+			})
+		}
+		if _, err := a.Pipeline().Fill(ctx, ingestBenchTenant, page); err != nil {
+			return err
+		}
+	}
 	d := connector.DirectoryFacts{AsOf: now, Holders: map[string][]identity.Role{}, UsableGlobalAdmins: []string{benchPerson(0), benchPerson(1)}}
 	for n := 0; n < people; n += 50 {
 		d.Holders[benchPerson(n)] = []identity.Role{{TemplateID: "fe930be7-5e62-47db-91af-98c3a49a38b1", Name: "User Administrator", Active: true}}

@@ -43,14 +43,19 @@ func newPlaybookCheck(e Env) *cobra.Command {
 		Long: "Checks playbooks against the actions of this version: keys, words, CEL, parameters,\nand whether a remedy fits its cause. Without arguments it checks those of --config,\nor the ones that Cordon ships. Needs no network. Exits with 1 when there are\nmistakes.",
 	}
 	path, asJSON := c.Flags().String("config", "", "check the playbooks of this configuration"), jsonFlag(c)
+	granted := c.Flags().StringSlice("granted", nil, "also say which permissions of steps are not among these, comma-separated")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		books, _, err := playbooksOf(e, *path, args)
 		if err != nil {
 			return err
 		}
-		f, _, err := checked(books)
+		f, library, err := checked(books)
 		if err != nil {
 			return err
+		}
+		if f.OK && len(*granted) > 0 {
+			f.Problems = append(f.Problems, library.Missing(*granted)...)
+			f.OK = len(f.Problems) == 0
 		}
 		return found(e, *asJSON, f, func(w io.Writer) { fmt.Fprintf(w, "ok: %s\n", plural(f.Playbooks, "playbook")) })
 	}

@@ -37,11 +37,6 @@ type stageSpec struct {
 // beside containment.
 const quick = "      risk_detections: 2s\n      workload_detections: 5s\n      risky_users: 5s\n      alerts: 2s\n      directory: 30s\n      registration: 10m\n      open_cases: 10s\n"
 
-// otherStreamsOff leaves risk detections and the directory: what a benchmark
-// measures is not to compete with what it does not need.
-const otherStreamsOff = "      workload_detections: -1s\n      risky_users: -1s\n      risky_workloads: -1s\n      alerts: -1s\n      incidents: -1s\n      sensors: -1s\n" +
-	"      sign_ins: -1s\n      other_sign_ins: -1s\n      risky_sign_ins: -1s\n      audits: -1s\n      users: -1s\n      registration: -1s\n      open_cases: -1s\n"
-
 // setStage writes the files of a stage and loads its configuration as anybody
 // would.
 func setStage(e Env, l *lab, s stageSpec) (*stage, error) {

@@ -199,7 +199,7 @@ func setStorm(ctx context.Context, e Env, f stormFlags, folder string) (*stormBe
 	x.stage, err = setStage(e, l, stageSpec{
 		folder: folder, listen: "127.0.0.1:0", store: f.store, playbook: stormPlaybook,
 		operators: []config.Operator{{ID: "bench", Name: "Benchmark", Roles: []string{"owner"}, Groups: []string{"bench"}}},
-		intervals: "      risk_detections: 1s\n      directory: 10m\n" + otherStreamsOff,
+		intervals: "      risk_detections: 1s\n      directory: 10m\n" + otherStreamsOff(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.listener.Close())

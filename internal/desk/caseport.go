@@ -41,6 +41,8 @@ type CaseTx interface {
 	// LastVerdict is the newest verdict over the identity's closed cases.
 	LastVerdict(t identity.Tenant, id identity.ID) (casefile.Verdict, bool, error)
 
+	// IdentityAlone is Identity for who wants the emptied one of a link.
+	IdentityAlone(t identity.Tenant, id identity.ID) (identity.Identity, error)
 	// IdentitiesByKeys returns the identities that own any of the keys.
 	IdentitiesByKeys(t identity.Tenant, keys []identity.Key) ([]identity.Identity, error)
 	// PutIdentity stores i and its keys; an empty ID makes a new one. A key that

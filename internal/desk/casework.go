@@ -65,6 +65,7 @@ type Work struct {
 	SignIns    []risk.SignIn   `json:"signIns,omitempty"` // risky ones, latest first
 	Residuals  []risk.Residual `json:"residuals,omitempty"`
 	Impact     Impact          `json:"impact"`
+	Tags       []Tag           `json:"tags,omitempty"`
 	Checks     []Check         `json:"checks,omitempty"`
 	Recomputed *Recomputed     `json:"recomputed,omitempty"`
 }
@@ -107,7 +108,7 @@ func (s *Service) input(ctx context.Context, t identity.Tenant, id identity.ID) 
 }
 
 func (s *Service) work(i identity.Identity, in risk.Input, a *risk.Assessment, protection identity.Protection) Work {
-	w := Work{SignIns: risk.SignIns(in.Signals), Residuals: risk.Residuals(in.Signals, i.Accounts, in.Verdict), Impact: impact(i, protection), Checks: checks(i, in)}
+	w := Work{SignIns: risk.SignIns(in.Signals), Residuals: risk.Residuals(in.Signals, i.Accounts, in.Verdict), Impact: impact(i, protection), Tags: tags(i, protection, in.Signals), Checks: checks(i, in)}
 	for _, r := range in.Accounts {
 		w.Microsoft = append(w.Microsoft, standing(r))
 	}

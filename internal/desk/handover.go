@@ -99,8 +99,7 @@ func (s *Service) AskHandOver(ctx context.Context, op access.Operator, id identi
 	if err != nil {
 		return HandOver{}, err
 	}
-	driver := *s.driver
-	driver.Planner = library
+	driver := s.driver.With(library)
 	var started run.Run
 	err = s.store.Update(ctx, func(tx Tx) error {
 		in, err := driver.Input(tx, i.Tenant, i.ID, []string{playbook.OnManual}, nil)

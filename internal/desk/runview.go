@@ -134,6 +134,11 @@ func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
 			v.State, v.Reason = run.StepHeld, st.Held
 		case p.Refused != "":
 			v.State, v.Reason = run.StepRefused, p.Refused
+		case st.Later:
+			v.Reason = "done only if " + st.If
+		}
+		if st.Kind != playbook.KindAct {
+			v.Now, v.Cost = "nothing is changed", "none"
 		}
 		out = append(out, v)
 	}
@@ -150,6 +155,8 @@ func breaks(st playbook.Step, i identity.Identity) string {
 
 func plainly(st playbook.Step) string {
 	switch {
+	case st.Kind != playbook.KindAct:
+		return "nothing: nothing is changed"
 	case st.Effect == action.EffectVerdict:
 		return "nothing stops working: it tells the product what we think"
 	case st.Effect == action.EffectRestrict && st.Undo == "":
@@ -166,6 +173,10 @@ func plainly(st playbook.Step) string {
 
 func (s *Service) undone(st playbook.Step) string {
 	switch {
+	case st.Kind != playbook.KindAct:
+		return "nothing is changed"
+	case st.TTL > 0 && st.Undo != "":
+		return fmt.Sprintf("by itself %s after it is proven, by “%s”, and earlier when a person asks", st.TTL, s.title(st.Undo))
 	case st.Undo != "":
 		return "by “" + s.title(st.Undo) + "”"
 	case st.Irreversible != "":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
 )
@@ -12,22 +13,49 @@ import (
 // purposes says what each stream brings. A stream without words here fails the
 // test.
 var purposes = map[connector.Name]string{
-	"entraid.directory":                      "who holds which directory role, active and eligible, and who is in the protected groups",
-	"entraid.riskDetections":                 "Entra ID Protection's detections about people",
-	"entraid.servicePrincipalRiskDetections": "its detections about workloads; needs Workload Identities Premium",
-	"entraid.riskyUsers":                     "Microsoft's own opinion of each user, and its history",
-	"defender.alerts":                        "alerts of Microsoft Defender, those of Defender for Identity among them",
-	"entraid.registration":                   "who can pass multifactor authentication, and who has no password",
-	"entraid.users":                          "facts of single accounts, for identities with an open case only",
+	"entraid.directory":                       "who holds which directory role, active and eligible, custom and of a unit; who is in the protected groups, and whose the protected names are",
+	"entraid.userChanges":                     "all users once, then what changed of them: names, source of authority, password times",
+	"entraid.riskDetections":                  "Entra ID Protection's detections about people",
+	"entraid.servicePrincipalRiskDetections":  "its detections about workloads; needs Workload Identities Premium",
+	"entraid.riskyUsers":                      "Microsoft's own opinion of each user, and its history",
+	"entraid.riskyServicePrincipals":          "the same of each application",
+	"entraid.agentRiskDetections":             "detections about agents; Graph's beta",
+	"entraid.riskyAgents":                     "Microsoft's own opinion of each agent; Graph's beta",
+	"defender.alerts":                         "alerts of Microsoft Defender, those of Defender for Identity among them; what says of nobody that they are at risk is a record",
+	"defender.incidents":                      "incidents, as records",
+	"defender.sensors":                        "sensors of Defender for Identity, as records and as feeds that may fall silent",
+	"defender.healthIssues":                   "their health issues, as records",
+	"entraid.signIns/interactiveUser":         "interactive sign-ins of the last week and from then on, as records",
+	"entraid.signIns/nonInteractiveUser":      "sign-ins with a token that was there already, as records; Graph's beta",
+	"entraid.signIns/servicePrincipal":        "sign-ins of applications, as records; Graph's beta",
+	"entraid.signIns/managedIdentity":         "sign-ins of managed identities, as records; Graph's beta",
+	"entraid.riskySignIns":                    "what became of the sign-ins at risk of the last two days",
+	"entraid.directoryAudits":                 "who changed what in the directory, as records",
+	"entraid.registration":                    "who can pass multifactor authentication, and who has no password",
+	"entraid.objects/servicePrincipal":        "service principals with their credentials and owners, as records",
+	"entraid.objects/application":             "application registrations with their credentials and owners, as records",
+	"entraid.objects/device":                  "devices with their owners, as records",
+	"entraid.objects/group":                   "groups with their owners, as records",
+	"entraid.objects/conditionalAccessPolicy": "conditional access policies, as records",
+	"entraid.objects/namedLocation":           "named locations, as records",
+	"entraid.users":                           "facts of single accounts and applications, and how somebody can sign in, for identities with an open case only",
 }
 
 func (f facts) streamTable() string {
 	var b strings.Builder
 	fmt.Fprint(&b, "| Stream | What it brings | Read every | Application permissions |\n|---|---|---|---|\n")
 	for _, s := range f.streams {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.Name, purposes[s.Name], duration(s.Every), code(s.Permissions))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.Name, purposes[s.Name], interval(s.Every), code(s.Permissions))
 	}
 	return b.String()
+}
+
+// interval is how often a stream is read; a negative one is off unless it is given.
+func interval(d time.Duration) string {
+	if d < 0 {
+		return "off"
+	}
+	return duration(d)
 }
 
 func (f facts) permissions() []byte {

@@ -161,6 +161,9 @@ type Facts struct {
 type Account struct {
 	Ref
 	Facts Facts `json:"facts,omitzero"`
+	// Since is when Cordon first knew the account to be the identity's; zero: since
+	// there is the identity.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Key returns the key by which the account's own directory knows it: the Entra
@@ -195,8 +198,13 @@ type Identity struct {
 	Name      string     `json:"name"`
 	Accounts  []Account  `json:"accounts"`
 	Conflicts []Conflict `json:"conflicts,omitempty"`
-	CreatedAt time.Time  `json:"createdAt"`
-	UpdatedAt time.Time  `json:"updatedAt"`
+	// Links are the accounts that somebody moved here or away by hand, oldest first.
+	Links []LinkChange `json:"links,omitempty"`
+	// LivesIn is the identity that all its accounts were moved to; whoever asks for
+	// this one gets that one.
+	LivesIn   ID        `json:"livesIn,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	UpdatedAt time.Time `json:"updatedAt"`
 }
 
 // Account returns the identity's account in the directory p, and whether there

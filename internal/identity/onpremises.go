@@ -59,6 +59,16 @@ type OnPremises struct {
 	Dispute string `json:"dispute,omitempty"`
 }
 
+// Disputes says which strong keys of i name two accounts in Active Directory.
+func (i Identity) Disputes() (texts []string) {
+	for _, a := range i.Accounts {
+		if p := a.Facts.OnPremises; p != nil && p.Dispute != "" {
+			texts = append(texts, p.Dispute)
+		}
+	}
+	return texts
+}
+
 // builtIn are the accounts of every domain that are never a
 // person's. RIDs: MS-DTYP 2.4.2.4.
 var builtIn = map[string]string{

@@ -61,11 +61,13 @@ func Resolve(t Tenant, ref Ref, owners []Identity, from string, now time.Time) (
 	if chosen == nil {
 		res.Identity = Identity{Tenant: t, Kind: KindUnknown, CreatedAt: now, UpdatedAt: now}
 		res.Identity.learn(learn)
+		res.Identity.since(now)
 		res.New, res.Changed = true, true
 		return res, true
 	}
 	res.Identity = chosen.clone()
 	res.Changed = res.Identity.learn(learn)
+	res.Identity.since(now)
 	if c := res.Conflict; c != nil && !res.Identity.hasConflict(*c) {
 		res.Identity.Conflicts = append(res.Identity.Conflicts, *c)
 		res.Changed, res.NewConflict = true, true
@@ -114,11 +116,22 @@ func (i *Identity) learn(ref Ref) bool {
 	if !changed {
 		return false
 	}
-	slices.SortStableFunc(i.Accounts, func(a, b Account) int {
-		return cmp.Or(cmp.Compare(providerOrder(a.Provider), providerOrder(b.Provider)), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Key(), b.Key()))
-	})
+	slices.SortStableFunc(i.Accounts, byAccount)
 	i.Name = i.bestName()
 	return true
+}
+
+// since notes from when on accounts are known that were not before.
+func (i *Identity) since(now time.Time) {
+	for n := range i.Accounts {
+		if i.Accounts[n].Since.IsZero() {
+			i.Accounts[n].Since = now
+		}
+	}
+}
+
+func byAccount(a, b Account) int {
+	return cmp.Or(cmp.Compare(providerOrder(a.Provider), providerOrder(b.Provider)), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Key(), b.Key()))
 }
 
 func providerOrder(p Provider) int {

@@ -225,6 +225,18 @@ func (b *batch) fact(stream connector.Name, f connector.AccountFacts) error {
 	}
 	b.res.Facts++
 	b.touch(next.ID).facts = true
+	known := res.Identity.Disputes()
+	for _, text := range next.Disputes() {
+		if slices.Contains(known, text) {
+			continue
+		}
+		if err := b.tx.Audit(audit.Entry{
+			Tenant: b.tenant, At: b.now, Actor: access.BySystem("ingest"), Kind: audit.Conflict, Identity: string(next.ID),
+			Text: fmt.Sprintf("the identifiers of %s disagree; nothing is changed until a person has looked: %s", next.Name, text),
+		}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -252,7 +252,11 @@ func cut[T any](list []T, room *int) (first, rest []T) {
 func (p *Pipeline) take(ctx context.Context, t identity.Tenant, stream connector.Name, page connector.Page, facts []connector.AccountFacts, open []identity.Ref, last bool) (Result, error) {
 	var res Result
 	var risky []identity.Ref
-	err := p.Store.Update(ctx, func(tx Tx) error {
+	update := p.Store.Update
+	if len(page.Signals)+len(page.Accounts)+len(facts) == 0 && page.Directory == nil {
+		update = p.Store.Later // containment does not wait for what is only kept
+	}
+	err := update(ctx, func(tx Tx) error {
 		b := &batch{p: p, tx: tx, tenant: t, now: p.Now(), touched: map[identity.ID]*touch{}}
 		if err := b.take(stream, page, facts, open); err != nil {
 			return err

@@ -31,6 +31,9 @@ const (
 type Store interface {
 	// Update is run.Store's Update with a wider view.
 	Update(ctx context.Context, change func(Tx) error) error
+	// Later is Update for what nobody waits for: every other change that waits goes
+	// first.
+	Later(ctx context.Context, change func(Tx) error) error
 	// Cursor returns the cursor of a stream, empty when it has none.
 	Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error)
 	// StaleFacts returns accounts of identities with an open case whose facts were

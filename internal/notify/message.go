@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,7 +21,9 @@ type message struct {
 }
 
 // id names an entry for ever: tenant and number in the trail.
-func messageID(e audit.Entry, seq int64) string { return fmt.Sprintf("%s-%d", e.Tenant, seq) }
+func messageID(e audit.Entry, seq int64) string {
+	return fmt.Sprintf("%s-%d", cmp.Or(string(e.Tenant), "all"), seq)
+}
 
 // An Event is the body of a webhook.
 type Event struct {
@@ -114,7 +117,11 @@ func (m message) lines() []string {
 			out = append(out, oneLine("Waits for: "+c.Waits, 400))
 		}
 	}
-	return append(out, "At "+m.entry.At.UTC().Format("2006-01-02 15:04:05")+" UTC in tenant "+string(m.entry.Tenant))
+	where := "in all tenants"
+	if m.entry.Tenant != "" {
+		where = "in tenant " + string(m.entry.Tenant)
+	}
+	return append(out, "At "+m.entry.At.UTC().Format("2006-01-02 15:04:05")+" UTC "+where)
 }
 
 // oneLine cuts text to a line of at most n bytes. Marks that turn the direction of

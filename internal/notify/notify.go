@@ -90,7 +90,7 @@ func toPeople() []audit.Kind {
 
 // wants reports whether the receiver is told of e.
 func (r Receiver) wants(e audit.Entry) bool {
-	if r.Tenant != "" && !strings.EqualFold(r.Tenant, string(e.Tenant)) {
+	if r.Tenant != "" && e.Tenant != "" && !strings.EqualFold(r.Tenant, string(e.Tenant)) {
 		return false
 	}
 	switch {

@@ -27,9 +27,11 @@ const (
 type Pump struct {
 	Store     Store
 	Receivers func() []Receiver // those in force now
-	Link      func(identity.Tenant, casefile.ID) string
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Home is the tenant with which what concerns all tenants is told.
+	Home identity.Tenant
+	Link func(identity.Tenant, casefile.ID) string
+	Now  func() time.Time
+	Log  *slog.Logger
 
 	Transport http.RoundTripper // nil: the standard one
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
@@ -152,7 +154,10 @@ func (p *Pump) tell(ctx context.Context, r Receiver, place Place, entries []audi
 // was erased is nobody's any more.
 func (p *Pump) message(le audit.LogEntry, r Receiver, t identity.Tenant) (message, bool) {
 	var e audit.Entry
-	if len(le.Payload) == 0 || json.Unmarshal(le.Payload, &e) != nil || e.Tenant != t || !r.wants(e) {
+	if len(le.Payload) == 0 || json.Unmarshal(le.Payload, &e) != nil || !r.wants(e) {
+		return message{}, false
+	}
+	if e.Tenant != t && (e.Tenant != "" || t != p.Home) {
 		return message{}, false
 	}
 	return message{id: messageID(e, le.Index), entry: e, seq: le.Index}, true

@@ -68,7 +68,7 @@ type house struct {
 func newHouse(t testing.TB, receivers ...notify.Receiver) *house {
 	h := &house{memory: newMemory(), far: &far{}}
 	h.pump = &notify.Pump{
-		Store: h.memory, Receivers: func() []notify.Receiver { return receivers }, Now: time.Now, Transport: h.far,
+		Store: h.memory, Home: tenant, Receivers: func() []notify.Receiver { return receivers }, Now: time.Now, Transport: h.far,
 		Log:  slog.New(slog.NewTextHandler(&h.log, nil)),
 		Link: func(t identity.Tenant, id casefile.ID) string { return "https://cordon.example/cases/" + string(id) },
 	}
@@ -401,6 +401,25 @@ func TestTwoProcesses(t *testing.T) {
 		}
 		if len(ids) != 40 {
 			t.Errorf("%d of 40", len(ids))
+		}
+	})
+}
+
+// What concerns all tenants is told once, with the tenant that is its home.
+func TestWhatConcernsAll(t *testing.T) {
+	setenv(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, webhook())
+		if err := h.pump.Pass(t.Context(), "another"); err != nil {
+			t.Fatal(err)
+		}
+		h.write(audit.Entry{At: time.Now(), Kind: audit.StopOn, Text: "everything stands still"})
+		h.pass(t)
+		if err := h.pump.Pass(t.Context(), "another"); err != nil {
+			t.Fatal(err)
+		}
+		if h.received() != 1 || payload(t, h.far.bodies[0])["id"] != "all-0" {
+			t.Errorf("%d messages", h.received())
 		}
 	})
 }

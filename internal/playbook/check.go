@@ -31,6 +31,7 @@ func (r *reader) check(p *Playbook, root *yaml.Node, cat *action.Catalogue) {
 		} else if s.ID != "" {
 			seen[s.ID] = s.line
 		}
+		r.made(p, s)
 		r.asked(p, i)
 		s.specs = r.resolve(s, cat)
 		if len(s.specs) > 0 {
@@ -262,6 +263,22 @@ func (r *reader) cured(p *Playbook, root *yaml.Node) {
 }
 
 func joinCauses(cs []signal.Cause) string { return strings.Join(texts(cs), " or ") }
+
+// made checks that no step has the id that a plan gives to what it makes of s: one
+// for each element, or the cloud's side of a route.
+func (r *reader) made(p *Playbook, s *StepRule) {
+	for i := range p.Steps {
+		o := &p.Steps[i]
+		rest, ok := strings.CutPrefix(o.ID, s.ID+"-")
+		if !ok || o == s || s.ID == "" {
+			continue
+		}
+		_, err := strconv.Atoi(rest)
+		if s.ForEach != "" && err == nil || strings.HasPrefix(string(s.Uses), "identity.") && rest == "cloud" {
+			r.add(cmp.Or(o.fields["id"], o.node), "step %s: the id is what a plan calls a part of step %s; choose another", o.ID, s.ID)
+		}
+	}
+}
 
 // asked checks which steps the conditions of step n ask about: those before it,
 // and of its parallel none.

@@ -149,6 +149,33 @@ func (l *Library) Requires() []Requirement {
 	return out
 }
 
+// Missing says which permissions the steps need, undo included, that are not among
+// those granted to the application, at the place of each step. What is a right in a
+// domain is not looked at.
+func (l *Library) Missing(granted []string) []Problem {
+	var out []Problem
+	for _, p := range l.playbooks {
+		for _, s := range p.Steps {
+			var need []string
+			for _, spec := range s.specs {
+				if undo, err := l.cat.Type(spec.Undo); spec.Undo != "" && err == nil {
+					need = append(need, undo.Spec().Permissions...)
+				}
+				if need = append(need, spec.Permissions...); spec.Provider == identity.ActiveDirectory {
+					need = nil
+				}
+			}
+			slices.Sort(need)
+			for _, n := range slices.Compact(need) {
+				if !slices.Contains(granted, n) {
+					out = append(out, Problem{File: p.File, Line: s.line, Column: s.column, Text: fmt.Sprintf("step %s: %s needs the permission %s, which is not granted", s.ID, s.Uses, n)})
+				}
+			}
+		}
+	}
+	return sortProblems(out)
+}
+
 // Match returns the playbooks whose trigger names something of in.On and holds,
 // and those whose trigger could not be evaluated (Err), sorted by id.
 func (l *Library) Match(in Input) []Match {

@@ -214,6 +214,7 @@ func TestParseRefuses(t *testing.T) {
 		"contained by none":      {head + trigger + disable + "done: { contained_when: steps.stop.verified }\n", "done.contained_when: no step contains"},
 		"cause and trigger":      {head + "cause: session\n" + strings.Replace(trigger, "signal.open", `signal.type == "leakedCredentials"`, 1) + "steps:\n  - { id: a, uses: entra.user.revoke_sessions@1, irreversible: accepted }\n", "cause: the trigger's leakedCredentials speaks of password or workload credential, and the playbook says session"},
 		"remedy and trigger":     {when(`signal.type in ["anomalousToken"]`), "entra.user.reset_password is no remedy for what the trigger's signals speak of, session"},
+		"a made id":              {head + trigger + "steps:\n  - { id: a, uses: identity.disable@1 }\n  - { id: a-cloud, uses: entra.user.enable@1 }\n", "t.yaml:10:11: step a-cloud: the id is what a plan calls a part of step a"},
 		"an account's route":     {step("    uses: identity.disable@1\n    account: identity.accounts[0].key\n"), "account: identity.disable is a route, which picks the account itself"},
 		"uses without a name":    {step("    uses: disable\n"), `uses: "disable" is not of the form name@version`},
 		"irreversible":           {step("    uses: entra.user.reset_password@1\n"), "entra.user.reset_password cannot be undone (the old password cannot be read and so not restored); write irreversible: accepted on the step"},

@@ -87,7 +87,7 @@ func (d *Driver) stands(old Run, m playbook.Match, in playbook.Input) bool {
 		return d.Mode(old.Tenant) == playbook.Observe || m.Mode == playbook.Observe
 	case wanting(old):
 		p, err := d.Planner.Plan(m.Ref, in)
-		return err != nil || !frees(*old.Plan, p)
+		return err != nil || !frees(*old.Plan, p) && !d.decidable(old, in)
 	}
 	return true
 }
@@ -96,7 +96,29 @@ func (d *Driver) stands(old Run, m playbook.Match, in playbook.Input) bool {
 // of it or some steps, for want of a fact or of a directory.
 func wanting(r Run) bool {
 	return r.State == HeldState && r.Plan != nil &&
-		(r.Plan.Held != "" || slices.ContainsFunc(r.Plan.Steps, func(s playbook.Step) bool { return s.Held != "" }))
+		(r.Plan.Held != "" || slices.ContainsFunc(r.Plan.Steps, func(s playbook.Step) bool { return s.Held != "" }) || undecided(r) != nil)
+}
+
+// undecided returns the steps whose condition could not be decided when their turn
+// came.
+func undecided(r Run) (out []playbook.Step) {
+	for n, s := range r.Steps {
+		if p := r.Plan.Steps[n]; p.Later && s.State == StepHeld && s.Asked && !s.Called {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// decidable reports whether a condition that was not decided when its turn came can
+// be now.
+func (d *Driver) decidable(r Run, in playbook.Input) bool {
+	in.Steps = r.standings()
+	return slices.ContainsFunc(undecided(r), func(s playbook.Step) bool {
+		in.Each = s.Each
+		_, err := d.asker.Holds(s.If, in)
+		return err == nil
+	})
 }
 
 // frees reports whether next does not hold back something that old did.
@@ -136,7 +158,7 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 		}
 		ref := playbook.Ref{ID: r.Playbook.ID}
 		p, err := d.Planner.Plan(ref, in)
-		if err != nil || !frees(*r.Plan, p) {
+		if err != nil || !frees(*r.Plan, p) && !d.decidable(r, in) {
 			continue // the run already says what it waits for
 		}
 		next, begun, err := d.Begin(tx, Start{

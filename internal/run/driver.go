@@ -58,6 +58,14 @@ type Driver struct {
 	asker playbook.Asker
 }
 
+// With returns a driver over the same rows that asks another planner.
+func (d *Driver) With(p Planner) *Driver {
+	return &Driver{
+		Store: d.Store, Planner: p, Catalogue: d.Catalogue, Policy: d.Policy, Mode: d.Mode, Now: d.Now,
+		Connected: d.Connected, Nudge: d.Nudge, Log: d.Log,
+	}
+}
+
 // expires is how long a request stands whose rule does not say.
 const expires = 24 * time.Hour
 

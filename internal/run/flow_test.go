@@ -417,3 +417,53 @@ func TestStill(t *testing.T) {
 	kind(identity.KindUnknown)
 	check("", "", "kind of identity")
 }
+
+// What was held because its condition could not be decided is planned anew when it
+// can be, and what was done is not done again.
+func TestUndecidedIsPlannedAnew(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.enabled(true)
+	unknown := func(forget bool) {
+		if err := h.db.Ingest().Update(t.Context(), func(tx ingest.Tx) error {
+			i, err := tx.Identity(tenant, h.id)
+			if err != nil {
+				return err
+			}
+			synced := false
+			if i.Accounts[0].Facts.Synced = &synced; forget {
+				i.Accounts[0].Facts.Synced = nil
+			}
+			_, err = tx.PutIdentity(i)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.shape(func(p *playbook.Plan) {
+		p.Steps[1].If, p.Steps[1].Later, p.Steps[1].After = "steps.disable.verified && !identity.synced", true, playbook.AfterVerified
+	})
+	unknown(true)
+	first, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Disable).ID, done...)
+	h.want(first.ID, run.HeldState)
+	unknown(false)
+	var again []run.Run
+	h.update(func(tx run.Tx) (err error) { again, err = h.driver.Again(tx, tenant, h.file); return err })
+	if len(again) != 1 {
+		t.Fatalf("%d runs were begun anew", len(again))
+	}
+	h.clock.Add(2 * time.Second)
+	h.reconcile()
+	n := 0
+	for _, a := range h.actions() {
+		if a.Name == runtest.Disable {
+			n++
+			if !a.State.Final() {
+				h.act(a.ID, done...)
+			}
+		}
+	}
+	h.act(h.only(runtest.Revoke).ID, done...)
+	h.want(again[0].ID, run.Contained)
+}

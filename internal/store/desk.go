@@ -309,7 +309,11 @@ func (s deskStore) Case(ctx context.Context, t identity.Tenant, id casefile.ID) 
 }
 
 func (s deskStore) Identity(ctx context.Context, t identity.Tenant, id identity.ID) (identity.Identity, error) {
-	return one[identity.Identity](ctx, s.db, "identity", "identities", t, string(id))
+	i, err := one[identity.Identity](ctx, s.db, "identity", "identities", t, string(id))
+	for n := 0; err == nil && i.LivesIn != "" && n < linksDeep; n++ {
+		i, err = one[identity.Identity](ctx, s.db, "identity", "identities", i.Tenant, string(i.LivesIn))
+	}
+	return i, err
 }
 
 func (s deskStore) Run(ctx context.Context, t identity.Tenant, id run.ID) (run.Run, error) {

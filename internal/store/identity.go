@@ -15,8 +15,21 @@ import (
 
 const selectIdentity = `SELECT doc FROM identities WHERE tenant = ? AND id = ?`
 
-// Identity returns fault.NotFound when there is none.
+// Identity returns fault.NotFound when there is none. An identity that was linked
+// into another comes back as that one.
 func (tx *Tx) Identity(t identity.Tenant, id identity.ID) (identity.Identity, error) {
+	i, err := tx.IdentityAlone(t, id)
+	for n := 0; err == nil && i.LivesIn != "" && n < linksDeep; n++ {
+		i, err = tx.IdentityAlone(t, i.LivesIn)
+	}
+	return i, err
+}
+
+// linksDeep bounds how far links are followed.
+const linksDeep = 20
+
+// IdentityAlone is Identity for who wants the emptied one of a link.
+func (tx *Tx) IdentityAlone(t identity.Tenant, id identity.ID) (identity.Identity, error) {
 	return docByID[identity.Identity](tx, "identities", "identity", selectIdentity, t, string(id))
 }
 

@@ -18,6 +18,10 @@ func (s ingestStore) Update(ctx context.Context, change func(ingest.Tx) error) e
 	return s.db.update(ctx, rankIngest, func(tx *Tx) error { return change(tx) })
 }
 
+func (s ingestStore) Later(ctx context.Context, change func(ingest.Tx) error) error {
+	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
+}
+
 func (s ingestStore) Cursor(ctx context.Context, t identity.Tenant, n connector.Name) (connector.Cursor, error) {
 	var c string
 	if _, err := scanRow(ctx, s.db.reads(), []any{&c}, `SELECT cursor FROM cursors WHERE tenant = ? AND connector = ?`,

@@ -195,6 +195,13 @@ func (s *scene) takeover(t *testing.T) {
 	if u := s.user(t, p.id); u.SessionRevocations != 0 || !u.AccountEnabled {
 		t.Errorf("the cloud side was changed: %+v", u)
 	}
+	var trail struct{ Items []struct{ Text string } }
+	if err := s.api(t.Context(), http.MethodGet, "/audit?kind=identity.conflict&limit=100", nil, &trail); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(trail.Items, func(x struct{ Text string }) bool { return strings.Contains(x.Text, "disagree") && strings.Contains(x.Text, victim.SAM) }) {
+		t.Errorf("the trail raises no alarm: %+v", trail.Items)
+	}
 	s.can(t, p, true)
 	s.can(t, victim, true)
 }

@@ -16,6 +16,7 @@
 package activedirectory
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -42,6 +43,11 @@ const (
 	RestoreExpiry         action.Name = "ad.account.restore_expiry"
 	RestrictLogon         action.Name = "ad.account.restrict_logon"
 	RestoreLogon          action.Name = "ad.account.restore_logon"
+
+	// Tasks for people.
+	RotateKrbtgt      action.Name = "ad.domain.rotate_krbtgt"
+	RotateSSOKey      action.Name = "ad.domain.rotate_sso_key"
+	RemoveReplication action.Name = "ad.domain.remove_replication_rights"
 )
 
 // Bucket is what writes count against. Nobody publishes a limit of it.
@@ -75,5 +81,5 @@ func Types(client *directory.Client, now func() time.Time) []action.Type {
 		&change{domain: d, want: false},
 		&member{domain: d, want: false},
 		&member{domain: d, want: true},
-	}, d.settings()...)
+	}, slices.Concat(d.settings(), d.rotations(), []action.Type{&replication{d}})...)
 }

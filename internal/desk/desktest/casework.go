@@ -73,6 +73,25 @@ func (t *tx) AccountRisksOf(tenant identity.Tenant, id identity.ID) ([]signal.Ac
 	return out, nil
 }
 
+func (t *tx) IdentityAlone(tenant identity.Tenant, id identity.ID) (identity.Identity, error) {
+	return get[identity.Identity](t, "identities", "identity", tenant, string(id))
+}
+
+func (t *tx) Identity(tenant identity.Tenant, id identity.ID) (identity.Identity, error) {
+	i, err := t.IdentityAlone(tenant, id)
+	if err == nil && i.LivesIn != "" {
+		return t.Identity(i.Tenant, i.LivesIn)
+	}
+	return i, err
+}
+
+// Identity implements desk.Store.
+func (s *Store) Identity(_ context.Context, t identity.Tenant, id identity.ID) (identity.Identity, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view().Identity(t, id)
+}
+
 func (t *tx) PutNote(n casefile.Note) (casefile.Note, error) {
 	n.ID = casefile.NoteID(t.NewID("note"))
 	t.set("notes", string(n.ID), n.Tenant, string(n.Case), n)

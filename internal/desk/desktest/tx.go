@@ -217,10 +217,6 @@ func (t *tx) OpenCase(tenant identity.Tenant, id identity.ID) (casefile.Case, bo
 	return found[0], true, nil
 }
 
-func (t *tx) Identity(tenant identity.Tenant, id identity.ID) (identity.Identity, error) {
-	return get[identity.Identity](t, "identities", "identity", tenant, string(id))
-}
-
 func (t *tx) FindAccount(tenant identity.Tenant, name string) ([]identity.Identity, error) {
 	return all(t, "identities", tenant, func(i identity.Identity) bool {
 		return slices.ContainsFunc(i.Accounts, func(a identity.Account) bool {
@@ -275,11 +271,6 @@ func (t *tx) PutStop(tenant identity.Tenant, s dispatch.Stop) error {
 // Case implements desk.Store.
 func (s *Store) Case(_ context.Context, t identity.Tenant, id casefile.ID) (casefile.Case, error) {
 	return one[casefile.Case](s, "cases", "case", t, string(id))
-}
-
-// Identity implements desk.Store.
-func (s *Store) Identity(_ context.Context, t identity.Tenant, id identity.ID) (identity.Identity, error) {
-	return one[identity.Identity](s, "identities", "identity", t, string(id))
 }
 
 // Signal implements desk.Store.

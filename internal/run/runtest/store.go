@@ -130,6 +130,11 @@ func (r runs) Update(ctx context.Context, change func(run.Tx) error) error {
 
 type intake struct{ *DB }
 
+// Later is Update: nobody else waits.
+func (i intake) Later(ctx context.Context, change func(ingest.Tx) error) error {
+	return i.Update(ctx, change)
+}
+
 func (i intake) Update(ctx context.Context, change func(ingest.Tx) error) error {
 	return i.update(ctx, func(tx *Tx) error { return change(tx) })
 }
