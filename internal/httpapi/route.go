@@ -58,6 +58,7 @@ func (s *server) routes() {
 	s.lists()
 	s.views()
 	s.commands()
+	s.casework()
 }
 
 // Me is the operator behind the token.
