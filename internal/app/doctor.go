@@ -84,6 +84,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 			c.Tenant = cmp.Or(t.Name, t.TenantID)
 			out = append(out, c)
 		}
+		out = append(out, examineChannels(ctx, t)...)
 	}
 	return out, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func newDirectory(e Env) *cobra.Command {
-	return group("directory", "Active Directory: the rights that Cordon's account needs", newDirectoryGrant(e))
+	return group("directory", "Active Directory: single accounts, and the rights that Cordon's account needs", newDirectoryGrant(e), newDirectoryShow(e))
 }
 
 func newDirectoryGrant(e Env) *cobra.Command {

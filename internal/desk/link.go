@@ -364,7 +364,7 @@ func names(accounts []identity.Account) []string {
 
 // tags says what the identity is, each with its reason.
 func tags(i identity.Identity, p identity.Protection, signals []signal.Signal) []Tag {
-	out := []Tag{}
+	var out []Tag
 	add := func(name, reason string) {
 		if !slices.Contains(out, Tag{name, reason}) {
 			out = append(out, Tag{name, reason})

@@ -39,7 +39,7 @@ func TestNothingIsLeftUnsaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range f.streams {
-		if purposes[s.Name] == "" || len(s.Permissions) == 0 || s.Every <= 0 {
+		if purposes[s.Name] == "" || len(s.Permissions) == 0 || s.Every == 0 {
 			t.Errorf("stream %s: no purpose, permission or interval to write down", s.Name)
 		}
 	}

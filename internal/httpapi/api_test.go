@@ -16,6 +16,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
 	"github.com/seed-f47efad2/cordon/internal/httpapi"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/risk"
 )
 
 // scene is an API over one identity at risk whose run waits for an approval, one
@@ -28,6 +29,7 @@ type scene struct {
 
 	// A campaign that is proposed, one that goes and one that is paused.
 	proposed, root, going, paused string
+	pair, exception               string // an identity of two accounts; an exception in force
 }
 
 func start(t *testing.T, o httpapi.Options) scene {
@@ -63,6 +65,17 @@ func start(t *testing.T, o httpapi.Options) scene {
 	quiet := desktest.Person(3, "Kim Meadow", "kim.meadow@corp.example", s.Now())
 	s.Store.Seed(quiet)
 	s.quiet = string(quiet.ID)
+	pair := desktest.Person(6, "Noa Field", "noa.field@corp.example", s.Now())
+	pair.Accounts = append(pair.Accounts, identity.Account{Ref: identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-9001", SAM: "noa.field"}})
+	s.Store.Seed(pair)
+	s.pair = string(pair.ID)
+	made, err := s.Desk.MakeException(t.Context(), s.Operator("owner"), risk.Exception{
+		Tenant: desktest.Tenant, Kind: risk.Egress, Name: "east", Ranges: []string{"198.51.100.0/24"}, Owner: "network", Reason: "ours", Until: s.Now().Add(24 * time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.exception = made.ID
 	h, err := s.Desk.AskHandOver(t.Context(), s.Operator("second"), second.ID, "owner", "back at work")
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +178,20 @@ func (s scene) rows() map[string]struct{ path, body, may string } {
 		"undo-action":         {"/api/actions/" + s.action + "/undo", reason, answerers},
 		"undo-run":            {"/api/runs/" + s.done + "/undo", reason, answerers},
 		"hold":                {"/api/hold", `{"on":true}`, "analyst responder author owner"},
+		"note":                {"/api/cases/" + s.cas + "/notes", `{"text":"rang back"}`, "analyst responder owner"},
+		"export-case":         {"/api/cases/" + s.cas + "/evidence", "", "auditor owner"},
+		"elsewhere":           {"/api/cases/" + s.cas + "/elsewhere", "", everybody},
+		"similar":             {"/api/cases/" + s.cas + "/similar", "", everybody},
+		"sweep-case":          {"/api/cases/" + s.cas + "/sweep", "", everybody},
+		"sweep-tenant":        {"/api/sweep?since=2026-01-01T00:00:00Z", "", everybody},
+		"links":               {"/api/identities/" + s.identity + "/links?at=2026-03-01T00:00:00Z", "", everybody},
+		"link":                {"/api/identities/" + s.identity + "/link", `{"from":"` + s.quiet + `","reason":"a drill"}`, "analyst responder owner"},
+		"unlink":              {"/api/identities/" + s.pair + "/unlink", `{"account":"S-1-5-21-1-2-3-9001","reason":"a drill"}`, "analyst responder owner"},
+		"list-exceptions":     {"/api/exceptions", "", everybody},
+		"make-exception":      {"/api/exceptions", `{"kind":"VPN egress","name":"west","ranges":["192.0.2.0/24"],"owner":"network","until":"2026-04-01T00:00:00Z","reason":"ours"}`, answerers},
+		"end-exception":       {"/api/exceptions/" + s.exception + "/end", reason, "analyst responder owner"},
+		"explain-with":        {"/api/identities/" + s.identity + "/explain", `{"weights":{"kinds":{"leakedCredentials":{"prior":0.1}}}}`, everybody},
+		"replay":              {"/api/replay", `{"weights":{"thresholds":{"low":10,"medium":30,"high":60}}}`, everybody},
 		"verdict":             {"/api/cases/" + s.cas + "/verdict", `{"word":"safe"}`, "analyst responder owner"},
 		"plan":                {"/api/identities/" + s.quiet + "/plan", `{"playbook":"token-theft"}`, planners},
 		"start":               {"/api/identities/" + s.quiet + "/start", `{"playbook":"token-theft"}`, planners},
@@ -292,7 +319,7 @@ func TestBadRequests(t *testing.T) {
 		"a body too large":      {"POST", "/api/hold", `{"on":true,"reason":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
 		"a verdict without one": {"POST", "/api/cases/" + s.cas + "/verdict", `{}`, 422, ""},
 		"a stale plan":          {"POST", "/api/approvals/" + s.approval + "/approve", `{"planHash":"old"}`, 409, "look at it again"},
-		"a hand-over not ready": {"POST", "/api/runs/" + s.run + "/reveal", `{"key":"x"}`, 404, "hands no password over"},
+		"a hand-over not ready": {"POST", "/api/runs/" + s.run + "/reveal", `{"key":"x"}`, 404, "hands nothing over"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,7 @@ func (s *server) routes() {
 	s.views()
 	s.commands()
 	s.campaigns()
+	s.casework()
 }
 
 // Me is the operator behind the token.

@@ -43,7 +43,7 @@ func SignIns(list []signal.Signal) []SignIn {
 			of[s.RequestID] = append(of[s.RequestID], s)
 		}
 	}
-	out := make([]SignIn, 0, len(of))
+	var out []SignIn
 	for id, parts := range of {
 		slices.SortFunc(parts, func(a, b signal.Signal) int {
 			return cmp.Or(a.At().Compare(b.At()), strings.Compare(a.ExternalID, b.ExternalID))

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -195,6 +197,42 @@ func BenchmarkBell(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+			})
+		}
+	}
+}
+
+// BenchmarkRecords is what one page of new sign-ins commits, a hundred at a time as
+// ingest does, and the same page again.
+func BenchmarkRecords(b *testing.B) {
+	for name, dsn := range dialects {
+		for _, again := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/again=%v", name, again), func(b *testing.B) {
+				db := opened(b, dsn(b), store.Options{})
+				raw := json.RawMessage(fmt.Sprintf(`{"padding":%q}`, strings.Repeat("x", 3000))) // a sign-in is about 3 KB
+				at := time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
+				n := 0
+				page := func() {
+					list := make([]record.Record, 100)
+					for k := range list {
+						if n++; again {
+							n = k
+						}
+						list[k] = record.Record{
+							Tenant: tenant, Source: record.SignIn, ExternalID: fmt.Sprint(n), Type: "interactiveUser", At: at.Add(time.Duration(n) * time.Millisecond),
+							Subject: identity.Ref{ObjectID: fmt.Sprintf("a0000000-0000-4000-8000-%012d", n%5000)}, IP: fmt.Sprintf("203.0.113.%d", n%250),
+							Session: fmt.Sprint(n % 9000), Raw: raw,
+						}
+					}
+					if err := db.Ingest().Update(b.Context(), func(tx ingest.Tx) error { _, err := tx.PutRecords(list, at); return err }); err != nil {
+						b.Fatal(err)
+					}
+				}
+				page()
+				for b.Loop() {
+					page()
+				}
+				b.ReportMetric(float64(b.N)*100/b.Elapsed().Seconds(), "records/s")
 			})
 		}
 	}

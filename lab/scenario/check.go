@@ -233,7 +233,8 @@ var actions = []string{
 	"entra.user.confirm_compromised", "entra.user.dismiss_risk", "entra.user.revoke_sessions",
 	"entra.user.disable", "entra.user.enable", "entra.user.reset_password",
 	"entra.workload.confirm_compromised", "entra.workload.disable", "entra.workload.enable", "entra.workload.remove_credential",
-	"entra.workload.revoke_consent",
+	"entra.workload.revoke_consent", "entra.workload.restore_consent",
+	"entra.user.disable_inbox_rules", "entra.user.enable_inbox_rules", "entra.user.remove_methods", "entra.user.remove_roles",
 }
 
 func (c *checker) decisions(s *Scenario) {

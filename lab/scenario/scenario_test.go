@@ -15,7 +15,7 @@ var epoch = time.Date(2026, 8, 24, 9, 0, 0, 0, time.UTC)
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	want := []string{"dcsync", "demo", "leaked-credentials", "malicious-app-credential", "password-spray", "throttled-bulk", "token-theft", "unhappy"}
+	want := []string{"dcsync", "demo", "leaked-credentials", "mailbox-and-consent", "malicious-app-credential", "password-spray", "throttled-bulk", "token-theft", "unhappy"}
 	if diff := cmp.Diff(want, Names()); diff != "" {
 		t.Error(diff)
 	}

@@ -268,6 +268,29 @@ func (s *scene) doctor(t *testing.T) {
 	}
 }
 
+// lookUp: one account by each of its names, and names that are nobody's.
+func (s *scene) lookUp(t *testing.T) {
+	t.Helper()
+	show := func(name string) (string, error) {
+		b, err := exec.CommandContext(t.Context(), s.bin, "directory", "show", "--config", filepath.Join(s.dir, "cordon.yaml"), "--", name).CombinedOutput()
+		return string(b), err
+	}
+	for _, name := range []string{s.service.SID, s.service.GUID, s.service.UPN, s.NetBIOS + `\` + s.service.SAM, s.Name + `\` + s.service.SAM} {
+		out, err := show(name)
+		if err != nil || !strings.Contains(out, s.service.SID) || !strings.Contains(out, "NORMAL_ACCOUNT") || !strings.Contains(out, "backup/srv01.corp.example") || strings.Contains(out, "protected") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	if out, err := show(s.Admin.UPN); err != nil || !strings.Contains(out, "sensitive              Domain Admins") || !strings.Contains(out, "protected              the domain's built-in Administrator") {
+		t.Errorf("the Administrator: %v\n%s", err, out)
+	}
+	for _, name := range []string{"*)(objectClass=*", `CORP\*`, `OTHER\` + s.service.SAM, "nobody@corp.example", s.service.SAM} {
+		if out, err := show(name); err == nil {
+			t.Errorf("%q names somebody:\n%s", name, out)
+		}
+	}
+}
+
 func (s *scene) serve(t *testing.T) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(s.dir, "serve.log"))

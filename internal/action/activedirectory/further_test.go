@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
@@ -223,4 +224,49 @@ func TestExpiryAndRestrictionsAsAnOutsiderSeesThem(t *testing.T) {
 	}
 	b.through(t, activedirectory.RestoreLogon, restricted, back)
 	b.expect(t, "restrictions lifted", b.Controllers[0], restricted, nil)
+}
+
+// Whatever stands in a parameter or a recorded state, nobody and nothing is found by
+// it that is not called exactly so.
+func TestHostileParametersDoNothing(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	a := b.take(t)
+	dns := []string{a.DN, b.group("Finance"), b.group("Quarantine")}
+	usn := func() (out []string) {
+		for _, dn := range dns[:1] {
+			out = append(out, b.shows(t, b.Controllers[0], dn, "uSNChanged"))
+		}
+		return append(out, fmt.Sprint(membership("Finance")(t, b, a.DN)), fmt.Sprint(membership("Quarantine")(t, b, a.DN)))
+	}
+	before := usn()
+	for _, h := range []string{"*", "*)(objectClass=*", "Finance)(cn=*", "\x00", "Finance\x00", "\u202eecnaniF", strings.Repeat("a", 10_000), `CN=x\,y+z="q",DC=<>;#`, "F*nance", "\\2a", "\xff\xfe", "S-1-5-21-", "{00000000-0000-0000-0000-00000000000g}", ",", "../PC", "PC\n1"} {
+		for name, params := range map[action.Name]map[string]any{
+			activedirectory.RemoveFromGroup: {activedirectory.ParamGroup: h}, activedirectory.AddToGroup: {activedirectory.ParamGroup: h},
+			activedirectory.RestrictLogon:         {activedirectory.ParamWorkstations: "PC-1," + h + "/"},
+			activedirectory.RestoreKeyCredentials: {activedirectory.ParamState: h}, activedirectory.RestoreDelegation: {activedirectory.ParamState: h},
+			activedirectory.RestoreExpiry: {activedirectory.ParamState: h}, activedirectory.RestoreLogon: {activedirectory.ParamState: h},
+		} {
+			r := action.Request{ID: "x", Account: ref(a), Params: params}
+			if l := b.types[name].Look(t.Context(), []action.Request{r})[0]; l.Err == nil && l.Refuse == "" {
+				t.Errorf("%s with %.40q: %+v", name, h, l)
+			} else if len(l.Refuse) > 400 || strings.ContainsAny(l.Refuse, "\n\x00\u202e") {
+				t.Errorf("%s with %.40q says %.400q", name, h, l.Refuse)
+			}
+			guid, err := json.Marshal(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Before = json.RawMessage(fmt.Sprintf(`{"objectGUID":%q,"userAccountControl":512,"group":{"objectGUID":%s,"name":%[2]s,"direct":true}}`, a.GUID, guid))
+			if o := b.types[name].Do(t.Context(), []action.Request{r})[0]; o.Verdict != action.Refused {
+				t.Errorf("%s done with %.40q: %+v", name, h, o)
+			}
+			if got := b.types[name].ReadBack(t.Context(), []action.Request{r})[0]; got.Seen && name == activedirectory.RemoveFromGroup {
+				t.Errorf("%s read back with %.40q: %+v", name, h, got)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, usn()); diff != "" {
+		t.Errorf("something changed: %s", diff)
+	}
 }

@@ -76,7 +76,7 @@ func (d *domain) back(of *setting, name action.Name, title, summary, limits stri
 		}
 		return out
 	}
-	s.refuse = func(r action.Request, _ account) string {
+	s.refuse = func(r action.Request) string {
 		if _, ok := kept(r, s.of); !ok {
 			return "it is not said what is to be brought back: undo the action that took it away"
 		}
@@ -204,7 +204,7 @@ func (d *domain) logon() (restrict, back *reversible) {
 		}
 		return out
 	}
-	s.refuse = func(r action.Request, _ account) string {
+	s.refuse = func(r action.Request) string {
 		w, _ := r.Params[ParamWorkstations].(string)
 		no, _ := r.Params[ParamNoHours].(bool)
 		if w == "" && !no {

@@ -94,12 +94,12 @@ func recordedTask(r json.RawMessage) (taskState, bool) {
 func (r *rotation) Spec() action.Spec { return r.spec }
 
 func (r *rotation) Look(ctx context.Context, reqs []action.Request) []action.Look {
-	out := make([]action.Look, len(reqs))
+	out := r.look(ctx, reqs, func(account) string { return "" }, func(account) (string, bool) { return "", false })
 	var found []directory.Object
 	for o, err := range r.client.Search(ctx, directory.Query{Filter: "(&(objectClass=user)(sAMAccountName=" + ldap.EscapeFilter(r.sam) + "))", Attributes: []string{"pwdLastSet", keyVersion}}) {
 		if err != nil {
 			for n := range out {
-				out[n].Err = fmt.Errorf("look for %s: %w", r.sam, err)
+				out[n] = action.Look{Err: fmt.Errorf("look for %s: %w", r.sam, err)}
 			}
 			return out
 		}
@@ -107,7 +107,10 @@ func (r *rotation) Look(ctx context.Context, reqs []action.Request) []action.Loo
 	}
 	for n := range out {
 		l := &out[n]
-		if len(found) != 1 {
+		switch {
+		case l.Err != nil || l.Refuse != "":
+			continue
+		case len(found) != 1:
 			l.Refuse = r.absent
 			continue
 		}
@@ -258,7 +261,7 @@ func (p *replication) ReadBack(ctx context.Context, reqs []action.Request) []act
 		err = errors.New(d.DC + " does not show the rights on the domain's head")
 	}
 	for n, r := range reqs {
-		if err != nil || r.Account.SID == "" {
+		if _, ok := recordedTask(r.Before); err != nil || r.Account.SID == "" || !ok {
 			out[n].Err = fmt.Errorf("watch the domain's rights: %w", errors.Join(err, fault.Unavailable))
 			continue
 		}

@@ -43,8 +43,8 @@ type setting struct {
 
 	// want returns the values that the attributes are to have, given what they have.
 	want func(action.Request, values) values
-	// refuse says why the account or the request cannot be; may be nil.
-	refuse func(action.Request, account) string
+	// refuse says why the request cannot be, whatever the account; may be nil.
+	refuse func(action.Request) string
 	// say puts values into words.
 	say func(values) string
 	// whole are the attributes whose values a controller cannot compare: they are
@@ -63,11 +63,11 @@ const effective = "allowedAttributesEffective"
 func (s *setting) Look(ctx context.Context, reqs []action.Request) []action.Look {
 	looks := s.ask(ctx, reqs, question{
 		further: append([]string{effective}, s.of...),
-		refuse: func(r action.Request, a account) string {
+		refuse: func(r action.Request, _ account) string {
 			if s.refuse == nil {
 				return ""
 			}
-			return s.refuse(r, a)
+			return s.refuse(r)
 		},
 		state: func(r action.Request, a account) (string, bool) {
 			has := valuesOf(a, s.of)
@@ -135,6 +135,11 @@ func (s *setting) Do(ctx context.Context, reqs []action.Request) []action.Outcom
 		b, ok := recorded(r.Before)
 		if !ok {
 			return action.Outcome{Verdict: action.Refused, Reason: "no state was recorded before: there is nothing to compare with"}
+		}
+		if s.refuse != nil { // as Look does: what was asked for may not be what was looked at
+			if why := s.refuse(r); why != "" {
+				return action.Outcome{Verdict: action.Refused, Reason: why}
+			}
 		}
 		changes := s.changes(b.Values, s.want(r, b.Values))
 		if len(changes) == 0 {

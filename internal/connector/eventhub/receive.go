@@ -11,7 +11,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
@@ -82,7 +84,7 @@ func (r *Receiver) Run(ctx context.Context) {
 
 // session reads with one client until something fails.
 func (r *Receiver) session(ctx context.Context) error {
-	client, err := r.client()
+	client, err := r.client(true)
 	if err != nil {
 		return err
 	}
@@ -154,12 +156,11 @@ func (r *Receiver) take(ctx context.Context, client *kgo.Client, messages []*kgo
 	return nil
 }
 
-// ping asks the service whether it is there and knows us.
+// ping asks the service whether it is there and knows us, and whether it has the hubs:
+// one that is not there would be waited for in silence.
 func (r *Receiver) ping(ctx context.Context, client *kgo.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	if err := client.Ping(ctx); err != nil {
-		return fault.Errorf(fault.Unavailable, "the event hub's namespace does not answer as it should; check that the connection string is valid, may listen, and that the tier is not Basic: %w", err)
+	if err := r.c.reach(ctx, client); err != nil {
+		return err
 	}
 	if r.c.Expect == 0 {
 		r.o.Heard()
@@ -167,9 +168,46 @@ func (r *Receiver) ping(ctx context.Context, client *kgo.Client) error {
 	return nil
 }
 
+// Reach asks the service whether it is there, knows us and has the hubs.
+func (c Config) Reach(ctx context.Context) error {
+	client, err := NewReceiver(c, Options{}).client(false)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return c.reach(ctx, client)
+}
+
+func (c Config) reach(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fault.Errorf(fault.Unavailable, "the event hub's namespace does not answer as it should; check that the connection string is valid, may listen, and that the tier is not Basic: %w", err)
+	}
+	ask := kmsg.NewPtrMetadataRequest()
+	ask.AllowAutoTopicCreation = false
+	for _, h := range c.Hubs {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(h)
+		ask.Topics = append(ask.Topics, t)
+	}
+	res, err := ask.RequestWith(ctx, client)
+	if err != nil {
+		return fault.Errorf(fault.Unavailable, "ask the namespace for its event hubs: %w", err)
+	}
+	var errs []error
+	for _, t := range res.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil && t.Topic != nil {
+			errs = append(errs, fault.Errorf(fault.Unavailable, "event hub %s: the namespace has none of that name, or the connection string may not listen to it: %w", *t.Topic, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (r *Receiver) group() string { return cmp.Or(r.c.Group, "cordon") }
 
-func (r *Receiver) client() (*kgo.Client, error) {
+// client returns a client, as a member of the group if it is to read.
+func (r *Receiver) client(reads bool) (*kgo.Client, error) {
 	_, brokers, err := r.c.endpoint()
 	if err != nil {
 		return nil, fmt.Errorf("event hub %s: %w", r.Name(), err)
@@ -185,17 +223,20 @@ func (r *Receiver) client() (*kgo.Client, error) {
 			return nil, fault.Errorf(fault.Invalid, "event hub %s: ca_file: %s holds no certificate", r.Name(), r.c.CAFile)
 		}
 	}
-	client, err := kgo.NewClient(
+	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers...), kgo.ClientID("cordon"), kgo.DialTLSConfig(trust),
 		kgo.SASL(plain.Plain(func(context.Context) (plain.Auth, error) {
 			connection, _, err := r.c.endpoint() // anew: it may have been rotated
 			return plain.Auth{User: "$ConnectionString", Pass: connection}, err
 		})),
-		kgo.ConsumerGroup(r.group()), kgo.ConsumeTopics(r.c.Hubs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.SessionTimeout(session), kgo.HeartbeatInterval(beat), kgo.MetadataMaxAge(maxAge), kgo.ConnIdleTimeout(maxAge),
-		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxConcurrentFetches(2),
-	)
+		kgo.MetadataMaxAge(maxAge), kgo.ConnIdleTimeout(maxAge),
+	}
+	if reads {
+		opts = append(opts, kgo.ConsumerGroup(r.group()), kgo.ConsumeTopics(r.c.Hubs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(session), kgo.HeartbeatInterval(beat),
+			kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxConcurrentFetches(2))
+	}
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "event hub %s: %w", r.Name(), err)
 	}

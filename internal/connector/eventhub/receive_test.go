@@ -239,6 +239,44 @@ func TestWrongKeyIsToldAndRotated(t *testing.T) {
 	wait(t, "the message after the rotation", h.see(func() bool { return len(h.got) == 1 && h.heard > 0 }))
 }
 
+// A hub that is not there is told by its name, and not waited for in silence.
+func TestMissingHubIsTold(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	c := n.config(t, connection)
+	if err := c.Reach(t.Context()); err != nil {
+		t.Errorf("a namespace that is there: %v", err)
+	}
+	c.Hubs = append(c.Hubs, "insights-logs-typo")
+	if err := c.Reach(t.Context()); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "insights-logs-typo") {
+		t.Errorf("a hub that is not there: %v", err)
+	}
+	h := newHouse()
+	run(t, c, h)
+	wait(t, "the failure", h.see(func() bool { return len(h.failed) > 0 }))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.heard > 0 || !strings.Contains(h.failed[0].Error(), "insights-logs-typo") {
+		t.Errorf("heard %d times, told %v", h.heard, h.failed[0])
+	}
+}
+
+// What is wrong inside a record's text is kept as it came, and the three clocks are told
+// apart in UTC.
+func TestMalformedInfoIsKept(t *testing.T) {
+	t.Parallel()
+	odd := strings.NewReplacer(`"[{\"Key\":\"userAgent\",\"Value\":\"curl/8\"},{\"Key\":\"mitreTechniques\",\"Value\":\"T1110.003\"}]"`, `"[{broken"`,
+		"2026-11-03T02:02:03.1234567Z", "2026-11-03T03:02:03+01:00", "2026-11-03T01:02:03.1234567Z", "yesterday").Replace(detection)
+	p := decode(enveloped("UserRiskEvents", odd))
+	if len(p.Signals) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	s := p.Signals[0]
+	if s.InfoRaw != "[{broken" || len(s.Notes) != 2 || !s.ActivityAt.IsZero() || s.DetectedAt.Format(time.RFC3339) != "2026-11-03T02:02:03Z" || s.UpdatedAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	err := eventhub.Config{ConnectionString: "Endpoint=sb://x;SharedAccessKey=abc", Brokers: []string{"x"}, Expect: -1}.Check()

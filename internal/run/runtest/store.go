@@ -290,6 +290,13 @@ func (db *DB) Trail() []audit.Entry {
 	return slices.Clone(db.state.trail)
 }
 
+// Records returns what is kept without an opinion, in no order.
+func (db *DB) Records() []record.Record {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.Collect(maps.Values(db.state.records))
+}
+
 // Rejects returns the rejected records in the order in which they came.
 func (db *DB) Rejects() []Reject {
 	db.mu.Lock()
