@@ -58,6 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME=10m
 bench: build ## the benchmarks, as one JSON object a line
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... | grep -E '^Benchmark|^pkg'
 	./bin/cordon bench latency --rate 20 --seconds 30
+	./bin/cordon bench ingest --signals 100000 --identities 100000
 
 .PHONY: screenshots
 screenshots: build ## take docs/images from the running demo (needs chromium)
