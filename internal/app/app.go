@@ -157,7 +157,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.sequencer = audit.NewSequencer(a.db.Audit(), signer, o.Log, audit.Options{Now: o.Now, Publish: publisher(o.Config.Audit.CheckpointFile)})
 	a.driver = &run.Driver{
 		Store: a.db.Runs(), Planner: planner{a}, Catalogue: a.specs, Policy: a.policy, Mode: a.mode, Now: o.Now,
-		Connected: a.connected, Nudge: a.nudgeDispatch, Log: o.Log,
+		Connected: a.connected, Nudge: a.nudgeDispatch, Soon: a.runs.waits, Log: o.Log,
 	}
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
