@@ -47,7 +47,8 @@ kill: ## KILLS=200 random kill -9 on SQLite and on PostgreSQL
 
 .PHONY: walks
 walks: ## WALKS=1000000 random walks over the state machines
-	$(GO) test ./internal/action ./internal/approval ./internal/run ./internal/dispatch/... -run 'Walk|Law|Rapid' -count=1 -timeout 60m -rapid.checks=$$(( $(WALKS) / 100 )) -v | grep -E '^(---|ok|FAIL|.*passed)' 
+	$(GO) test ./internal/run -run 'Walk' -count=1 -timeout 60m -rapid.checks=$(WALKS) -v | grep -E '^(---|ok|FAIL|.*passed)'
+	$(GO) test ./internal/action ./internal/approval ./internal/dispatch/... -run 'Walk|Law|Rapid' -count=1 -timeout 60m -rapid.checks=$$(( $(WALKS) / 100 )) -v | grep -E '^(---|ok|FAIL|.*passed)' 
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=10m
@@ -57,6 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME=10m
 bench: build ## the benchmarks, as one JSON object a line
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... | grep -E '^Benchmark|^pkg'
 	./bin/cordon bench latency --rate 20 --seconds 30
+	./bin/cordon bench ingest --signals 100000 --identities 100000
 
 .PHONY: screenshots
 screenshots: build ## take docs/images from the running demo (needs chromium)

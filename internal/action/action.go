@@ -156,6 +156,7 @@ type Outcome struct {
 	After     time.Duration // Later only; 0: the directory did not say
 	Throttled bool          // Later only: a published limit was hit
 	Pressure  float64       // how much of its limit the directory says is used, 1 is all; 0: it did not say
+	Requests  int           // how many requests it took when one target takes several; 0: one
 	// Sealed is the ciphertext of a secret that the directory itself made for a
 	// recipient and told once, in this answer (law 4). It is stored with the outcome.
 	Sealed []byte

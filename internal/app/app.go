@@ -159,7 +159,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.sequencer = audit.NewSequencer(a.db.Audit(), signer, o.Log, audit.Options{Now: o.Now, Publish: publisher(o.Config.Audit.CheckpointFile)})
 	a.driver = &run.Driver{
 		Store: a.db.Runs(), Planner: planner{a}, Catalogue: a.specs, Policy: a.policy, Mode: a.mode, Now: o.Now,
-		Connected: a.connected, Nudge: a.nudgeDispatch, Log: o.Log,
+		Connected: a.connected, Nudge: a.nudgeDispatch, Soon: a.runs.waits, Log: o.Log,
 	}
 	a.campaigns = &campaign.Driver{
 		Store: a.db.Campaigns(), Runs: a.driver, Now: o.Now, Forecast: a.forecast, Nudge: a.nudgeDispatch, Log: o.Log,

@@ -53,6 +53,13 @@ func (w *wakes) add(k run.Key) {
 	w.signal()
 }
 
+// waits reports whether k will be driven when it has gathered.
+func (w *wakes) waits(k run.Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known[k]
+}
+
 func (w *wakes) signal() {
 	select {
 	case w.more <- struct{}{}:

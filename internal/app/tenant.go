@@ -68,7 +68,7 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	in := entraid.Tenant{ID: key, Graph: client, Pace: budget.Poll, PaceReports: budget.PollReports, Now: a.opts.Now}
 	protected := func() (groups, names []string) {
 		now := a.settings.Load().tenants[key]
-		return now.ProtectedGroups(), now.ProtectedNames()
+		return append(now.ProtectedGroups(), a.playbookGroups(false)...), now.ProtectedNames()
 	}
 	label := c.Name
 	if label == "" {
@@ -76,13 +76,27 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	}
 	k := &tenant{
 		key: key, label: label, graph: client, domains: on, dispatcher: d,
-		lookup: on.lookup(entraid.Users{Tenant: in}, c.ProtectedSIDs()), streams: streams(c, in, protected),
+		lookup: on.lookup(entraid.Users{Tenant: in}, append(c.ProtectedSIDs(), a.playbookGroups(true)...)), streams: streams(c, in, protected),
 	}
+	held := containmentWatch{tenant: key, actions: a.containmentActions(key), records: a.db.Records().Records, now: a.opts.Now}
+	k.streams = append(k.streams, stream{held, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
 	if len(c.Directories) > 0 {
 		watch := syncWatch{tenant: key, actions: a.disables(key), facts: k.lookup, now: a.opts.Now}
 		k.streams = append(k.streams, stream{watch, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
 	}
 	return k, nil
+}
+
+// playbookGroups are the groups that playbooks ask about: those of Active Directory,
+// or those of Entra.
+func (a *App) playbookGroups(onPremises bool) []string {
+	var out []string
+	for _, g := range a.settings.Load().library.Groups() {
+		if identity.IsSID(g) == onPremises {
+			out = append(out, g)
+		}
+	}
+	return out
 }
 
 func (a *App) dispatchSettings(t identity.Tenant) dispatch.Settings {

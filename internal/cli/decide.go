@@ -22,7 +22,7 @@ import (
 func newDeskCommands(e Env) []*cobra.Command {
 	return []*cobra.Command{
 		newSignals(e), newIdentities(e), newCases(e), newRuns(e), newApprovals(e), newActions(e), newCampaigns(e),
-		newExplain(e), newApprove(e), newReject(e), newUndo(e), newHold(e), newVerdict(e),
+		newExplain(e), newExceptions(e), newApprove(e), newReject(e), newUndo(e), newHold(e), newVerdict(e),
 	}
 }
 
@@ -87,7 +87,27 @@ func newExplain(e Env) *cobra.Command {
 			}
 		})
 	c.Use = "explain IDENTITY"
-	c.Long = "Shows the assessment: each reason with its points, source and time. The points sum\nto the score. IDENTITY is an id, a UPN or a name."
+	c.Long = "Shows the assessment: each reason with its points, source and time. The points sum\nto the score. IDENTITY is an id, a UPN or a name. With --weights FILE it is judged by\nother weights besides; without IDENTITY then everybody whose level would change is\nlisted. Nothing is stored."
+	weights := c.Flags().String("weights", "", "JSON file of other weights to try")
+	tenant := c.Flags().String("tenant", "", "with --weights, one tenant (id)")
+	plain, args := c.RunE, c.Args
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if *weights != "" && len(given) == 0 {
+			return nil
+		}
+		return args(cmd, given)
+	}
+	c.RunE = func(cmd *cobra.Command, given []string) (err error) {
+		if *weights == "" {
+			return plain(cmd, given)
+		}
+		s, err := targetOf(cmd).open(cmd.Context(), e)
+		if err != nil {
+			return err
+		}
+		defer closing(s.close, &err)
+		return replay(cmd.Context(), e, s, *weights, strings.Join(given, " "), identity.Tenant(*tenant), cmd.Flag("json").Value.String() == "true")
+	}
 	return c
 }
 

@@ -131,7 +131,7 @@ func words[T ~string](list []string) []T {
 }
 
 func newCases(e Env) *cobra.Command {
-	return group("cases", "Cases: one per identity at risk",
+	return group("cases", "Cases: one per identity at risk", append(caseCommands(e),
 		newList(e, "cases", listing[casefile.Case]{
 			short: "List cases, the most urgent first",
 			long:  "Cases: id, level, score, status, name, and what is waited for.",
@@ -145,7 +145,7 @@ func newCases(e Env) *cobra.Command {
 			},
 			line: caseLine,
 		}),
-		newShow(e, "case", "One case with its evidence", (*session).showCase, printCase))
+		newShow(e, "case", "One case with its evidence", (*session).showCase, printCase))...)
 }
 
 func caseLine(w sheet, c casefile.Case) {
@@ -156,7 +156,7 @@ func caseLine(w sheet, c casefile.Case) {
 }
 
 func newIdentities(e Env) *cobra.Command {
-	return group("identities", "Identities: people and workloads with their accounts",
+	return group("identities", "Identities: people and workloads with their accounts", append(identityCommands(e),
 		newList(e, "identities", listing[identity.Identity]{
 			short: "List identities by name",
 			long:  "Identities: id, kind, name and the name of the account.",
@@ -171,7 +171,7 @@ func newIdentities(e Env) *cobra.Command {
 				w.row([]int{30, 8, 20, 19}, string(i.ID), string(i.Kind), i.Name, accountName(i))
 			},
 		}),
-		newShow(e, "identity", "All that is known of one identity (id, UPN or name)", (*session).showIdentity, printIdentity))
+		newShow(e, "identity", "All that is known of one identity (id, UPN or name)", (*session).showIdentity, printIdentity))...)
 }
 
 // accountName is the first name of an account that says more than the

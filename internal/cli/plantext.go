@@ -16,15 +16,28 @@ func (s sheet) assessment(a risk.Assessment) {
 	for _, r := range a.Reasons {
 		sum += r.Points
 		s.para(fmt.Sprintf("  %+4d  ", r.Points), r.Text)
-		where := strings.TrimSpace(fmt.Sprintf("%s %s", r.Source, stamp(r.At)))
+		where := strings.Join(strings.Fields(fmt.Sprintf("%s %s %s", r.Source, r.Type, stamp(r.At))), " ")
 		if where != "" {
 			s.para("        ", where)
 		}
 		if r.Signal != "" {
 			s.para("        ", "signal "+r.Signal)
 		}
+		if r.Account != "" {
+			s.para("        ", "about "+r.Account)
+		}
 	}
 	s.para(fmt.Sprintf("  %4d  ", sum), "= the score")
+	for n, acc := range a.Accounts {
+		word := "account      "
+		if n == 0 {
+			word = "driven by    "
+		}
+		s.para(word, fmt.Sprintf("%s: %s, %d", acc.Account, acc.Level, acc.Score))
+	}
+	for _, n := range a.Notes {
+		s.para("note         ", n)
+	}
 }
 
 func printRun(s sheet, v desk.RunView) {

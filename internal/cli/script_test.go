@@ -305,14 +305,14 @@ func TestSurface(t *testing.T) {
 		"demo", "lab graph", "serve", "check", "doctor", "ingest", "explain", "approve", "reject", "undo", "hold", "verdict", "version",
 		"signals list", "signals show", "identities list", "identities show", "cases list", "cases show", "runs list", "runs show",
 		"approvals list", "approvals show", "actions list", "actions show",
-		"playbook check", "playbook test", "playbook plan", "audit verify", "audit export", "audit keygen", "bench latency",
+		"playbook check", "playbook test", "playbook plan", "audit verify", "audit export", "audit keygen", "bench latency", "bench ingest",
 	} {
 		c, rest, err := root.Find(strings.Fields(want))
 		if err != nil || len(rest) > 0 {
 			t.Errorf("there is no cordon %s: %v", want, err)
 			continue
 		}
-		if c.Flags().Lookup("json") == nil && want != "serve" && !strings.HasPrefix(want, "audit e") && want != "audit keygen" && want != "bench latency" {
+		if c.Flags().Lookup("json") == nil && want != "serve" && !strings.HasPrefix(want, "audit e") && want != "audit keygen" && !strings.HasPrefix(want, "bench ") {
 			t.Errorf("cordon %s has no --json", want)
 		}
 	}

@@ -48,6 +48,12 @@ func targetFlags(c *cobra.Command) *target {
 	return t
 }
 
+// targetOf reads the flags that targetFlags gave the command.
+func targetOf(c *cobra.Command) *target {
+	v := func(name string) string { return c.Flag(name).Value.String() }
+	return &target{server: v("server"), tokenFile: v("token-file"), caFile: v("ca-file"), config: v("config")}
+}
+
 // A session is an open way to a Cordon.
 type session struct {
 	*apiclient.Client

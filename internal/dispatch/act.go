@@ -455,6 +455,11 @@ func (s *session) until() time.Time {
 // spent tells the budget what the directory said of its limits.
 func (s *session) spent(st *set, outcomes []action.Outcome) {
 	var pressure float64
+	more := 0
+	for _, o := range outcomes {
+		more += max(0, o.Requests-1)
+	}
+	s.budget.charge(st.spec.Bucket, more)
 	for _, o := range outcomes {
 		pressure = max(pressure, o.Pressure)
 		if o.Throttled {

@@ -228,6 +228,14 @@ func (b *Budget) give(name action.Bucket) {
 	b.change(name, func(k *bucket) { k.left = min(k.depth, k.left+1) })
 }
 
+// charge records requests that were sent beyond the one that was taken: the next
+// wait until the limit has room again.
+func (b *Budget) charge(name action.Bucket, n int) {
+	if n > 0 {
+		b.change(name, func(k *bucket) { k.left -= float64(n) })
+	}
+}
+
 // throttled records that the directory refused a request for its limit: nothing
 // of the bucket leaves until after, because refused requests count too. Without
 // an after the wait starts at two seconds and doubles.

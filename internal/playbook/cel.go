@@ -157,6 +157,7 @@ type program struct {
 	steps  []place  // the steps whose standing it asks
 	types  []string // the kinds of signals it compares signal.type with
 	titles []string // the titles it compares signal.title with
+	groups []string // the groups it asks membership of
 }
 
 // A place is a word in an expression.
@@ -258,6 +259,13 @@ func (p *program) inspect(a *cel.Ast) []mistake {
 					p.note(args[0], args[1])
 				}
 			case operators.Index:
+				if word, ok := literal(args[1]); ok && pathOf(args[0]) == "identity.groups" {
+					p.groups = append(p.groups, word)
+					if !group.MatchString(word) {
+						at := info.GetStartLocation(args[1].ID())
+						out = append(out, mistake{at.Line(), at.Column(), fmt.Sprintf("%q is not the id of a group: an object id in lower case or a SID", clip(word))})
+					}
+				}
 				if word, ok := literal(args[1]); ok && args[0].Kind() == ast.IdentKind && args[0].AsIdent() == "steps" {
 					at := info.GetStartLocation(e.ID())
 					p.steps = append(p.steps, place{at.Line(), at.Column(), word})

@@ -35,7 +35,8 @@ type celIdentity struct {
 	MFARegistered bool     `cel:"mfa_registered"`
 	Passwordless  bool     `cel:"passwordless"`
 
-	Accounts []celAccount `cel:"accounts"`
+	Accounts []celAccount    `cel:"accounts"`
+	Groups   map[string]bool `cel:"groups"` // of those that were read
 }
 
 type celAccount struct {
@@ -156,6 +157,7 @@ func (f *facts) identity(in Input) celIdentity {
 		out.Roles = append(out.Roles, r.Name)
 	}
 	slices.Sort(out.Roles)
+	out.Groups = groupsOf(i)
 	for _, a := range i.Accounts {
 		out.Accounts = append(out.Accounts, celAccount{a.Key(), string(a.Provider), string(a.Kind), a.Name()})
 	}
@@ -276,4 +278,28 @@ func (f *facts) tenant(in Input) celTenant {
 		f.missing["tenant.usable_global_admins"] = "the holders of Global Administrator have not been read"
 	}
 	return out
+}
+
+// groupsOf says of each group that was read whether one of the accounts is in it.
+func groupsOf(i identity.Identity) map[string]bool {
+	out := map[string]bool{}
+	for _, a := range i.Accounts {
+		for _, g := range a.Facts.GroupsRead {
+			out[groupID(g)] = out[groupID(g)]
+		}
+		for _, g := range a.Facts.Groups {
+			out[groupID(g)] = true
+		}
+	}
+	return out
+}
+
+// groupID is a group's id as playbooks write it: an object id of Entra in lower
+// case, a SID in upper.
+func groupID(g string) string {
+	g = strings.Trim(g, " {}")
+	if identity.IsSID(g) {
+		return strings.ToUpper(g)
+	}
+	return strings.ToLower(g)
 }

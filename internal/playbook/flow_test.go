@@ -173,3 +173,41 @@ func TestAsker(t *testing.T) {
 		}
 	}
 }
+
+// A playbook in its pilot is enforced on the members of a group and observed on
+// everybody else; who is not known to be a member is not one.
+func TestPilot(t *testing.T) {
+	t.Parallel()
+	const pilot, other = "00000000-0000-4000-8000-00000000000a", "S-1-5-21-1-2-3-1200"
+	lib := libraryOf(t, "pilot: ["+pilot+"]\ntrigger: { on: [manual] }\nsteps:\n  - { id: stop, uses: entra.user.disable@1, if: '!identity.groups[\""+other+"\"]' }\n")
+	if diff := cmp.Diff([]string{pilot, other}, lib.Groups()); diff != "" {
+		t.Errorf("groups to read (-want +got):\n%s", diff)
+	}
+	for name, c := range map[string]struct {
+		groups, read []string
+		mode         Mode
+		step         string
+	}{
+		"a member":           {[]string{strings.ToUpper(pilot)}, []string{pilot, other}, Enforce, ""},
+		"none":               {nil, []string{pilot, other}, Observe, ""},
+		"not read":           {nil, nil, Observe, "held"},
+		"in the other group": {[]string{other}, []string{pilot, other}, Observe, "skip"},
+	} {
+		in := given(t, "on: [manual]\nidentity: {}")
+		in.Identity.Accounts[0].Facts.Groups, in.Identity.Accounts[0].Facts.GroupsRead = c.groups, c.read
+		p, err := lib.Plan(Ref{ID: "test"}, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := ""
+		switch {
+		case p.Steps[0].Held != "":
+			step = "held"
+		case p.Steps[0].Skip != "":
+			step = "skip"
+		}
+		if p.Mode != c.mode || step != c.step || (p.Pilot == "") != (c.mode == Enforce) {
+			t.Errorf("%s: %s (%s), step %q: %s", name, p.Mode, p.Pilot, step, p.Steps[0].Held)
+		}
+	}
+}

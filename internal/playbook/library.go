@@ -149,6 +149,31 @@ func (l *Library) Requires() []Requirement {
 	return out
 }
 
+// Groups returns the ids of the groups whose members must be read, sorted: pilot
+// groups and those that conditions ask about.
+func (l *Library) Groups() []string {
+	var out []string
+	note := func(programs ...*program) {
+		for _, p := range programs {
+			if p != nil {
+				out = append(out, p.groups...)
+			}
+		}
+	}
+	for _, p := range l.playbooks {
+		out = append(out, p.Pilot...)
+		note(p.Trigger.when, p.Trigger.key, p.Done.contained)
+		for _, g := range p.Guards.Refuse {
+			note(g.when)
+		}
+		for _, s := range p.Steps {
+			note(s.cond, s.each, s.until, s.account)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // Missing says which permissions the steps need, undo included, that are not among
 // those granted to the application, at the place of each step. What is a right in a
 // domain is not looked at.

@@ -56,11 +56,12 @@ func parse(file string, text []byte, cat *action.Catalogue, lang *language) (*Pl
 
 var (
 	semver    = regexp.MustCompile(`^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$`)
+	group     = regexp.MustCompile(`^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|S-1-[0-9-]{3,180})$`)
 	technique = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
 )
 
 func (r *reader) playbook(p *Playbook, root *yaml.Node) {
-	f := r.fields(root, "playbook", "playbook", "id", "version", "title", "owner", "attack", "mode", "cause", "trigger", "guards", "steps", "done")
+	f := r.fields(root, "playbook", "playbook", "id", "version", "title", "owner", "attack", "mode", "pilot", "cause", "trigger", "guards", "steps", "done")
 	if v := r.text(root, f["playbook"], "playbook", true); v != "" && v != Language {
 		r.add(f["playbook"], "playbook: language %q is not known; this Cordon reads %s", clip(v), Language)
 	}
@@ -81,6 +82,15 @@ func (r *reader) playbook(p *Playbook, root *yaml.Node) {
 		}
 	}
 	p.Mode = Mode(r.word(root, f["mode"], "mode", true, string(Enforce), string(Observe)))
+	p.Pilot = r.list(root, f["pilot"], "pilot", false)
+	for _, g := range p.Pilot {
+		if !group.MatchString(g) {
+			r.add(f["pilot"], "pilot: %q is not the id of a group: an object id in lower case or a SID", clip(g))
+		}
+	}
+	if p.Pilot != nil && p.Mode == Observe {
+		r.add(f["pilot"], "pilot: the playbook only observes; it is enforced on nobody")
+	}
 	p.Causes = r.causes(f["cause"])
 	r.trigger(p, root, f["trigger"])
 	r.guards(p, f["guards"])

@@ -76,6 +76,7 @@ type Plan struct {
 	Playbook  Ref             `json:"playbook"`
 	Title     string          `json:"title"`
 	Mode      Mode            `json:"mode"`
+	Pilot     string          `json:"pilot,omitempty"` // why it only observes although the playbook is enforced
 	Catalogue string          `json:"catalogue"`
 	Tenant    identity.Tenant `json:"tenant"`
 	Identity  identity.ID     `json:"identity"`

@@ -52,6 +52,7 @@ func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
 	for _, g := range p.Guards.Refuse {
 		plan.Guards = append(plan.Guards, Guard{g.When, g.Why})
 	}
+	plan.Mode, plan.Pilot = p.mode(in.Identity)
 	plan.ContainedWhen, plan.UndoOnFailure = p.Done.ContainedWhen, p.Done.Undo
 	plan.Refused, plan.Held = stop(p, in, f)
 	if rate := p.Guards.Rate; rate != nil && plan.Refused == "" {
@@ -73,6 +74,27 @@ func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
 	}
 	plan.Hash, err = plan.digest()
 	return plan, err
+}
+
+// mode says how far the playbook goes on i, and why less far than it says.
+func (p *Playbook) mode(i identity.Identity) (Mode, string) {
+	if len(p.Pilot) == 0 || p.Mode != Enforce {
+		return p.Mode, ""
+	}
+	known, read := groupsOf(i), 0
+	for _, g := range p.Pilot {
+		in, ok := known[g]
+		if in {
+			return Enforce, ""
+		}
+		if ok {
+			read++
+		}
+	}
+	if read < len(p.Pilot) {
+		return Observe, "whether it is in the playbook's pilot group has not been read"
+	}
+	return Observe, "it is not in the playbook's pilot group"
 }
 
 // stop says why nothing may be done at all, or nothing for now. A refusal wins

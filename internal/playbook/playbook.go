@@ -30,6 +30,7 @@ type Playbook struct {
 	Owner  string   // the group that answers for it, and by default for its approvals
 	Attack []string // ATT&CK techniques
 	Mode   Mode
+	Pilot  []string       // groups whose members it is enforced on, and observed on everybody else; empty: on everybody
 	Causes []signal.Cause // what the attacker got hold of when the trigger holds; empty: not said
 
 	Trigger Trigger

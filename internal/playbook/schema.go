@@ -66,6 +66,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 		"title": m{"type": "string", "minLength": 1, "maxLength": 120}, "owner": slugs,
 		"attack": list(m{"type": "string", "pattern": technique.String()}),
 		"mode":   enum(string(Observe), string(Enforce)),
+		"pilot":  list(m{"type": "string", "pattern": group.String()}),
 		"cause":  m{"anyOf": []any{cause, list(cause)}},
 		"trigger": object([]string{"on"}, m{
 			"on": list(enum(OnSignal, OnRisk, OnCase, OnManual)), "when": condition, "settle": duration,

@@ -55,6 +55,9 @@ func AssessWith(w *Weights, in Input, now time.Time) Assessment {
 	for k, l := range lines {
 		c := list[l.lead]
 		r := Reason{Text: c.text(), Points: points[k], Source: c.s.Source, Signal: c.s.ExternalID, At: c.at, Lowered: c.lowered}
+		if c.s.Type != c.s.Title {
+			r.Type = c.s.Type
+		}
 		if several {
 			r.Account = book.names(c.accounts)
 		}

@@ -136,7 +136,7 @@ func TestReasonsSay(t *testing.T) {
 	s.Title, s.IP = "Something new", "192.0.2.7"
 	a := risk.Assess(risk.Input{Signals: []signal.Signal{s}, Accounts: []signal.AccountRisk{held(signal.LevelHigh, epoch)}}, epoch)
 	want := []risk.Reason{
-		{Text: "Something new (a kind of signal Cordon does not know; scored by its level) from 192.0.2.7", Points: 15, Source: signal.RiskDetection, Signal: "d1", At: epoch},
+		{Text: "Something new (a kind of signal Cordon does not know; scored by its level) from 192.0.2.7", Points: 15, Source: signal.RiskDetection, Type: "somethingNew", Signal: "d1", At: epoch},
 		{Text: "Microsoft Entra ID Protection holds a@corp.example at high (atRisk)", Points: 55},
 	}
 	if diff := cmp.Diff(want, a.Reasons); diff != "" {

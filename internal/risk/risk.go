@@ -41,6 +41,7 @@ type Reason struct {
 	Text   string        `json:"text"`
 	Points int           `json:"points"`
 	Source signal.Source `json:"source,omitempty"`
+	Type   string        `json:"type,omitempty"`   // the source's own word for it, where Text has another
 	Signal string        `json:"signal,omitempty"` // the signal's ExternalID
 	At     time.Time     `json:"at,omitzero"`
 	// Account is the account the reason is about, in words; set only when the

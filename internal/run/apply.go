@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -120,7 +121,7 @@ func (r *Run) plan(e Planned, now time.Time) []Effect {
 	case p.Held != "":
 		return end(HeldState, p.Held)
 	case e.Observe || p.Mode == playbook.Observe:
-		return end(Observed, "observe mode: this is what would have been done")
+		return end(Observed, cmp.Or(p.Pilot, "observe mode")+": this is what would have been done")
 	}
 	r.State, r.Reason = Acting, ""
 	if p.Rate != nil {

@@ -39,7 +39,7 @@ type Catalogue interface {
 // A Driver moves runs: it reads rows, feeds them to Run.Apply and writes what
 // follows, in one transaction. Every method may be called as often as anybody
 // likes, from any number of goroutines; a call that finds nothing new changes
-// nothing. All fields but Connected, Nudge and Log are needed.
+// nothing. All fields but Connected, Nudge, Soon and Log are needed.
 type Driver struct {
 	Store     Store
 	Planner   Planner
@@ -53,7 +53,10 @@ type Driver struct {
 	Connected func(identity.Tenant) []identity.Provider
 	// Nudge is called after a commit that may have made actions ready to dispatch.
 	Nudge func(identity.Tenant)
-	Log   *slog.Logger
+	// Soon reports that somebody is about to drive the run: Reconcile leaves it to
+	// them. nil: nobody is.
+	Soon func(Key) bool
+	Log  *slog.Logger
 
 	asker playbook.Asker
 }
@@ -462,7 +465,9 @@ func (d *Driver) Reconcile(ctx context.Context) error {
 			return errors.Join(append(errs, fmt.Errorf("find due runs: %w", err))...)
 		}
 		for _, k := range keys {
-			moved = drive(k) || moved
+			if d.Soon == nil || !d.Soon(k) {
+				moved = drive(k) || moved
+			}
 		}
 		if !moved || len(requests) < dueAtOnce && len(keys) < dueAtOnce {
 			break

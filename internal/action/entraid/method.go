@@ -239,6 +239,7 @@ func (a *accessPass) make(ctx context.Context, r action.Request) action.Outcome 
 			return o
 		}
 	}
+	sent := 1 + len(was.Passes)
 	minutes, ok := whole(r.Params[paramMinutes])
 	if !ok {
 		minutes = 60
@@ -252,7 +253,7 @@ func (a *accessPass) make(ctx context.Context, r action.Request) action.Outcome 
 		Body: map[string]any{"lifetimeInMinutes": minutes, "isUsableOnce": once || !ok}, Out: &made, Priority: graph.High,
 	})
 	o := outcome(a.Spec(), res, err)
-	o.RequestID, o.Pressure = res.RequestID, res.Throttle.Percentage
+	o.RequestID, o.Pressure, o.Requests = res.RequestID, res.Throttle.Percentage, sent
 	clear(res.Body)
 	if o.Verdict != action.Accepted {
 		return o

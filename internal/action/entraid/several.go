@@ -20,6 +20,7 @@ func (d directory) several(ctx context.Context, spec action.Spec, writes []graph
 	for len(writes) > 0 {
 		n := min(len(writes), graph.MaxBatch)
 		for _, o := range d.together(ctx, spec, writes[:n], gone) {
+			sum.Requests++
 			if o.RequestID != "" && (sum.RequestID == "" || o.Verdict != action.Accepted) {
 				sum.RequestID = o.RequestID
 			}

@@ -259,7 +259,7 @@ func TestHalfTakenIsUnknown(t *testing.T) {
 		was := l.granted(r.Account, "appRoleAssignments")
 		l.faults("503,count=1@DELETE /servicePrincipals")
 		o := typ.Do(t.Context(), []action.Request{r})[0]
-		if o.Verdict != action.Unknown || len(l.granted(r.Account, "appRoleAssignments")) != 1 {
+		if o.Verdict != action.Unknown || o.Requests != 2 || len(l.granted(r.Account, "appRoleAssignments")) != 1 {
 			t.Fatalf("outcome %+v, left %v", o, l.granted(r.Account, "appRoleAssignments"))
 		}
 		if got := typ.ReadBack(t.Context(), []action.Request{r})[0]; got.Seen || got.Err != nil {

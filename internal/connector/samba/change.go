@@ -27,6 +27,19 @@ const (
 
 const accountDisable = 0x2 // of userAccountControl, MS-ADTS 2.2.16
 
+// housekeeping reports whether a change is the controller's bookkeeping alone:
+// replication partners, and the counters that it keeps of sign-ins.
+func (c *change) housekeeping() bool {
+	for n := range c.Attributes {
+		switch strings.ToLower(n) {
+		case "repsfrom", "repsto", "repluptodatevector", "lastlogon", "lastlogontimestamp", "logoncount", "badpwdcount", "badpasswordtime":
+		default:
+			return false
+		}
+	}
+	return c.Operation == "Modify" && len(c.Attributes) > 0 && c.StatusCode == 0
+}
+
 // base is what all changes have in common.
 func (d Decoder) base(c *change) record.Record {
 	r := record.Record{

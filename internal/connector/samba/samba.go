@@ -137,8 +137,9 @@ type attribute struct {
 }
 
 // Decode reads one line. A line that cannot be used comes with the reason. keep is
-// false, without a reason, for a line that says nothing of an account: how long a
-// transaction took.
+// false, without a reason, for a line that says nothing that another does not: how long
+// a transaction took, and the controller's own bookkeeping of replication and sign-ins,
+// several lines a second.
 func (d Decoder) Decode(raw []byte) (r record.Record, keep bool, reason string) {
 	raw = bytes.TrimSpace(raw)
 	if at := bytes.IndexByte(raw, '{'); at > 0 && bytes.HasPrefix(raw, []byte("JSON ")) {
@@ -159,6 +160,8 @@ func (d Decoder) Decode(raw []byte) (r record.Record, keep bool, reason string) 
 		r = l.Authorization.record()
 	case l.Type == typeTicket && l.Ticket != nil:
 		r = l.Ticket.record()
+	case l.Type == typeChange && l.Change != nil && l.Change.housekeeping():
+		return r, false, ""
 	case l.Type == typeChange && l.Change != nil:
 		r = d.directory(l.Change)
 	case l.Type == typePassword && l.Password != nil:

@@ -1,0 +1,38 @@
+package dispatch
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-f47efad2/cordon/internal/action"
+)
+
+// An action that took several requests leaves the others to wait for the room it
+// used up, and a directory that was asked for less has no more for it.
+func TestBudgetChargesForMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(BudgetOptions{})
+		take := func() time.Duration {
+			began := time.Now()
+			if err := b.take(t.Context(), action.BucketReports, 0); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		if d := take(); d != 0 {
+			t.Fatalf("the first waits %v", d)
+		}
+		b.charge(action.BucketReports, 6) // seven of five in ten seconds
+		if d := take(); d < 6*time.Second || d > 7*time.Second {
+			t.Errorf("the next waits %v, want the time of three", d)
+		}
+		b.charge(action.BucketReports, -5)
+		b.charge(action.BucketReports, 0)
+		b.charge("unheard of", 3)
+		if d := take(); d < 2*time.Second || d > 3*time.Second {
+			t.Errorf("another waits %v", d)
+		}
+	})
+}
