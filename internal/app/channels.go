@@ -36,6 +36,10 @@ func (a *App) openChannels(ctx context.Context, c config.Tenant, k *tenant) erro
 		}
 		k.expects = append(k.expects, connector.Feed{Tenant: k.key, Stream: feed, Interval: every})
 	}
+	if len(c.Syslog) > 0 {
+		watch := noticeWatch{tenant: k.key, records: a.db.Records().Records, signal: a.db.Desk().Signal, now: a.opts.Now}
+		k.streams = append(k.streams, stream{watch, noticeEvery})
+	}
 	for _, s := range c.Syslog {
 		o, err := s.Options()
 		if err != nil {
