@@ -46,9 +46,9 @@ const (
 // check, the plan, the default approval and the form are all derived from it.
 type Spec struct {
 	Name     Name
-	Version  int    // raised when the meaning changes; part of the catalogue version
-	Title    string // imperative, for people: "Revoke sign-in sessions"
-	Summary  string // one sentence: the state it brings about
+	Version  int               // raised when the meaning changes; part of the catalogue version
+	Title    string            // imperative, for people: "Revoke sign-in sessions"
+	Summary  string            // one sentence: the state it brings about
 	Provider identity.Provider // the directory of the account
 	Via      identity.Provider // through which connection, when that is not Provider's own
 	Effect   Effect
