@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/connector/cef"
 	"github.com/seed-f47efad2/cordon/internal/connector/eventhub"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/push"
 )
 
@@ -36,6 +37,10 @@ func (a *App) openChannels(ctx context.Context, c config.Tenant, k *tenant) erro
 		}
 		k.expects = append(k.expects, connector.Feed{Tenant: k.key, Stream: feed, Interval: every})
 	}
+	if len(c.Syslog) > 0 {
+		watch := noticeWatch{tenant: k.key, records: a.db.Records().Records, signal: a.db.Desk().Signal, now: a.opts.Now}
+		k.streams = append(k.streams, stream{watch, noticeEvery})
+	}
 	for _, s := range c.Syslog {
 		o, err := s.Options()
 		if err != nil {
@@ -47,6 +52,7 @@ func (a *App) openChannels(ctx context.Context, c config.Tenant, k *tenant) erro
 			return err
 		}
 		k.syslog = append(k.syslog, l)
+		a.metrics.listener(k.key, l.Name(), l.Lost, l.Refused)
 		if every := s.Interval(); every > 0 {
 			k.expects = append(k.expects, connector.Feed{Tenant: k.key, Stream: l.Name(), Interval: every})
 		}
@@ -108,7 +114,17 @@ func (a *App) pushes() *push.Service {
 			}
 			return out
 		},
-		Store: a.db.Pushes(), Take: a.pipeline.TakeEach, Heard: a.pipeline.Heard, Now: a.opts.Now,
+		Store: a.db.Pushes(), Heard: a.pipeline.Heard, Now: a.opts.Now,
+		Take: func(ctx context.Context, t identity.Tenant, feed connector.Name, p connector.Page) (ingest.Result, []ingest.Outcome, error) {
+			res, each, err := a.pipeline.TakeEach(ctx, t, feed, p)
+			if err != nil {
+				a.pipeline.Failed(t, feed, err)
+				a.metrics.pollFailed(t, string(feed))
+				return res, each, err
+			}
+			a.metrics.polled(t, string(feed), res)
+			return res, each, nil
+		},
 		Gather: func(ctx context.Context, format string, t identity.Tenant) (push.Gatherer, error) {
 			return a.gatherer(ctx, format, t)
 		},

@@ -113,6 +113,21 @@ func (m *metrics) feeds(states []connector.FeedState) {
 	}
 }
 
+// listener shows what a listener of syslog could not take.
+func (m *metrics) listener(t identity.Tenant, feed connector.Name, lost, refused func() int64) {
+	labels := prometheus.Labels{"tenant": string(t), "stream": string(feed)}
+	for _, c := range []struct {
+		name, help string
+		count      func() int64
+	}{
+		{"cordon_syslog_lost_total", "Messages that came by UDP faster than they were stored.", lost},
+		{"cordon_syslog_refused_total", "Connections and datagrams from elsewhere, or too many.", refused},
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help, ConstLabels: labels},
+			func() float64 { return float64(c.count()) }))
+	}
+}
+
 func (m *metrics) pollFailed(t identity.Tenant, stream string) {
 	m.polls.WithLabelValues(string(t), stream, "failed").Inc()
 }

@@ -33,9 +33,11 @@ type lab struct {
 	next   int
 }
 
-func newLab(t testing.TB, app graphsim.App) *lab {
+func newLab(t testing.TB, app graphsim.App) *lab { return newLabOf(t, app, 500) }
+
+func newLabOf(t testing.TB, app graphsim.App, users int) *lab {
 	t.Helper()
-	w, err := world.New(world.Options{Seed: 1, Users: 1200})
+	w, err := world.New(world.Options{Seed: 1, Users: users})
 	if err != nil {
 		t.Fatal(err)
 	}

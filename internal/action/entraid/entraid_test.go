@@ -406,12 +406,21 @@ func FuzzReadings(f *testing.F) {
 	f.Add([]byte(`{"value":[{"id":"` + userID + `","riskState":"confirmedCompromised","isProcessing":true}]}`))
 	f.Add([]byte(`{"id":"` + userID + `","accountEnabled":"no","onPremisesSyncEnabled":[1]}`))
 	f.Add([]byte(`null`))
+	f.Add([]byte(`{"of":"` + userID + `","todo":[{"id":"x"}],"present":[{}],"by":"entra.user.remove_roles"}`))
+	f.Add([]byte(`[{"resourceId":"` + userID + `","appRoleId":"` + userID + `","roleDefinitionId":"` + userID + `","directoryScopeId":"/"}]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := client(t, func(r *http.Request) *http.Response {
 			return graphtest.Answer(200, string(body), "Date", "Sun, 01 Mar 2026 12:00:00 GMT")
 		})
 		for name, typ := range byName(c) {
 			r := request()
+			r.Params = map[string]any{}
+			for _, p := range typ.Spec().Params {
+				r.Params[p.Name] = string(body) // what others wrote as well
+			}
+			if strings.Contains(string(name), "defender.") {
+				r.Account = identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-1105"}
+			}
 			l := typ.Look(t.Context(), []action.Request{r})[0]
 			if l.Err == nil && l.Refuse == "" && !json.Valid(l.State) {
 				t.Fatalf("%s: state %q", name, l.State)
@@ -421,11 +430,18 @@ func FuzzReadings(f *testing.F) {
 			if got.Seen && got.Err != nil {
 				t.Fatalf("%s: seen with error %v", name, got.Err)
 			}
-			if got.Seen && !strings.Contains(strings.ToLower(string(body)), userID) && !strings.Contains(string(body), `\\u`) {
+			who := strings.ToLower(userID)
+			if r.Account.SID != "" {
+				who = strings.ToLower(r.Account.SID)
+			}
+			if got.Seen && !strings.Contains(strings.ToLower(string(body)), who) && !strings.Contains(string(body), `\\u`) {
 				t.Fatalf("%s: proven by %q", name, body)
 			}
 			if u, ok := typ.(action.Undoer); ok {
 				u.Undo(body)
+			}
+			if o := typ.Do(t.Context(), []action.Request{r})[0]; strings.ContainsAny(o.Reason, "\r\n") || o.Verdict == "" {
+				t.Fatalf("%s: %+v", name, o)
 			}
 		}
 	})

@@ -338,7 +338,7 @@ func veryLateRecordsAreFound(b *bench) {
 // Offline detections are made up to 48 hours after what they are about; should one
 // be shown that much late with the time it carries, it is told within six hours.
 func twoDaysLate(b *bench) {
-	if b.NoLater {
+	if b.NoLater || b.Snapshot {
 		return
 	}
 	c := b.all("").cursor("")

@@ -133,6 +133,42 @@ func TestRiskySignInsAreReadAgain(t *testing.T) {
 	})
 }
 
+// Each kind of sign-in is a stream of its own, and each is told as what it is.
+func TestSignInsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := connectortest.NewLab(t, 60, "/signIns")
+		names := map[string]bool{}
+		for _, kind := range []entraid.SignInKind{entraid.Interactive, entraid.NonInteractive, entraid.ServicePrincipal, entraid.ManagedIdentity} {
+			e := world.Event{Type: world.EventSignIn, SignInEventType: string(kind), User: l.Person(1).UserID}
+			if kind == entraid.ServicePrincipal || kind == entraid.ManagedIdentity {
+				e.User, e.ServicePrincipal = "", l.ServicePrincipal(1).ServicePrincipalID
+			}
+			want := l.Make(world.SignIns, 3, func(int) { l.Apply(e) })
+			source := entraid.SignIns{Tenant: tenant(l), Kind: kind}
+			names[string(source.Name())] = true
+			var got []string
+			for p, err := range source.Pages(t.Context(), "") {
+				if err != nil || len(p.Rejects) > 0 {
+					t.Fatal(err, p.Rejects)
+				}
+				for _, r := range p.Records {
+					if r.Type != string(kind) || (r.Subject.Kind == identity.KindWorkload) != (e.ServicePrincipal != "") || len(r.Accounts()) == 0 {
+						t.Errorf("%s: %+v", kind, r)
+					}
+					got = append(got, r.ExternalID)
+				}
+			}
+			if d := cmp.Diff(want, got, cmpopts.SortSlices(strings.Compare)); d != "" && kind != entraid.Interactive { // the tenant begins with some of those
+				t.Errorf("%s: %s", kind, d)
+			}
+		}
+		if len(names) != 4 {
+			t.Errorf("names %v", names)
+		}
+	})
+}
+
 // A long way behind, sign-ins are read a slice at a time, each with its own bookmark,
 // but for what fits into one page.
 func TestSignInsCatchUpBySlices(t *testing.T) {
