@@ -77,7 +77,7 @@ func onDisk(t testing.TB, path string, types []action.Type, m dispatch.Meter, co
 		if err := db.Runs().Update(context.Background(), func(tx run.Tx) error { _, err := tx.PutRun(r); return err }); err != nil {
 			t.Fatal(err)
 		}
-	}, types, dispatch.Options{Meter: m, Concurrency: concurrency})
+	}, types, dispatch.Options{Meter: m, Concurrency: concurrency, RequestTimeout: patience, LeaseTTL: 2 * patience})
 }
 
 // halt stops everything that has not left yet, or lets it go.
