@@ -148,7 +148,7 @@ func (c UserChanges) page(ctx context.Context, p graph.Page[deltaUser], number i
 			page.Facts = append(page.Facts, u.facts(at))
 		}
 	}
-	read, err := Users{c.Tenant}.Facts(ctx, partial)
+	read, err := Users(c).Facts(ctx, partial)
 	if err != nil {
 		return page, err
 	}
