@@ -195,7 +195,7 @@ func (d *Decoder) record(raw json.RawMessage, place string) {
 		d.reject(c.source, raw, place, "a record without category and properties")
 		return
 	}
-	at, ok := connector.ParseTime(word(e.Time))
+	at, _ := connector.ParseTime(word(e.Time)) // what is no time is kept in the raw record
 	if strings.HasPrefix(name, "advancedhunting-") {
 		d.count++
 		d.rows.Row(e.Category, properties, word(e.Time), place)
@@ -208,11 +208,7 @@ func (d *Decoder) record(raw json.RawMessage, place string) {
 		d.other(e, at, whole, raw, place)
 		return
 	}
-	properties = mend(properties)
-	if ok && !at.IsZero() && !has(properties, c.clock) {
-		properties = with(properties, c.clock, at.Format(time.RFC3339Nano))
-	}
-	if reason := c.decode(&d.page, d.tenant, properties, whole); reason != "" {
+	if reason := c.decode(&d.page, d.tenant, mend(properties, c.clock, at), whole); reason != "" {
 		d.reject(c.source, raw, place, reason)
 		return
 	}

@@ -14,19 +14,21 @@ import (
 
 // mend gives properties the form in which Graph sends the same object: times that
 // only streams write, additionalInfo that somebody has taken out of its string, truth
-// values in quotes. What is sound already is returned as it is.
-func mend(properties json.RawMessage) json.RawMessage {
+// values in quotes; and, where the member clock is missing, the time at. What is sound
+// already is returned as it is.
+func mend(properties json.RawMessage, clock string, at time.Time) json.RawMessage {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(properties, &members) != nil {
 		return properties
 	}
-	changed := false
+	changed, clocked := false, at.IsZero()
 	for name, v := range members {
 		lower := strings.ToLower(name)
 		mended := json.RawMessage(nil)
 		switch {
 		case strings.HasSuffix(lower, "datetime"):
 			mended = mendTime(v)
+			clocked = clocked || strings.EqualFold(name, clock) && word(v) != ""
 		case lower == "additionalinfo" && len(v) > 0 && (v[0] == '[' || v[0] == '{'):
 			mended, _ = json.Marshal(string(v)) // a string: cannot fail
 		case strings.HasPrefix(lower, "is") && len(v) > 0 && v[0] == '"':
@@ -37,6 +39,15 @@ func mend(properties json.RawMessage) json.RawMessage {
 		if mended != nil {
 			members[name], changed = mended, true
 		}
+	}
+	if !clocked {
+		for name := range members {
+			if strings.EqualFold(name, clock) {
+				delete(members, name) // it is empty
+			}
+		}
+		b, _ := json.Marshal(at.Format(time.RFC3339Nano)) // a string: cannot fail
+		members[clock], changed = b, true
 	}
 	if !changed {
 		return properties
@@ -60,20 +71,6 @@ func mendTime(v json.RawMessage) json.RawMessage {
 	}
 	b, _ := json.Marshal(at.Format(time.RFC3339Nano)) // a string: cannot fail
 	return b
-}
-
-// has reports whether the object has the member, not null and not empty.
-func has(object json.RawMessage, name string) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(object, &members) != nil {
-		return false
-	}
-	for n, v := range members {
-		if strings.EqualFold(n, name) && word(v) != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // with returns the object with one more member, or another value of it.
