@@ -346,12 +346,16 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 	switch {
 	case !has:
 		return "no account in " + directoryName(p) + " is known"
+	case a.Facts.OnPremises != nil && a.Facts.OnPremises.Class == identity.ClassForeign && spec.Via == "":
+		return directoryName(p) + " not connected: the account is of another domain than those configured"
 	case a.Key() == "":
 		return "the account's own id in " + directoryName(p) + " is not known"
 	case forPeople(spec.Name) && (i.Kind == identity.KindWorkload || a.Kind == identity.KindWorkload):
 		return "an action for people, and this is a workload"
 	case forWorkloads(spec.Name) && i.Kind != identity.KindWorkload && a.Kind != identity.KindWorkload:
 		return "an action for workloads, and this is none"
+	case forAgents(spec.Name) && i.Kind != identity.KindAgent && a.Kind != identity.KindAgent:
+		return "an action for agents, and this is none"
 	case forPeople(spec.Name) && (i.Kind == identity.KindAgent || a.Kind == identity.KindAgent):
 		return "no action for agents yet"
 	case forPeople(spec.Name) && (i.Kind == identity.KindComputer || a.Kind == identity.KindComputer):
@@ -372,6 +376,9 @@ func forPeople(n action.Name) bool {
 
 // forWorkloads reports whether it says that it is done to a workload.
 func forWorkloads(n action.Name) bool { return strings.Contains(string(n), ".workload.") }
+
+// forAgents reports whether it says that it is done to an agent.
+func forAgents(n action.Name) bool { return strings.Contains(string(n), ".agent.") }
 
 func deleted(a identity.Account) bool { return a.Facts.Found != nil && !*a.Facts.Found }
 

@@ -47,6 +47,9 @@ func propertyNames(typ string) string {
 		return `
 		id isDeleted isProcessing riskDetail riskLastUpdatedDateTime riskLevel riskState userDisplayName
 		userPrincipalName history activity initiatedBy userId`
+	case "riskyAgent":
+		return `
+		id agentDisplayName blueprintId identityType isDeleted isEnabled isProcessing riskDetail riskLastModifiedDateTime riskLevel riskState`
 	case "riskyServicePrincipal":
 		return `
 		id appId displayName isEnabled isProcessing riskDetail riskLastUpdatedDateTime riskLevel riskState

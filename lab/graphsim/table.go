@@ -105,6 +105,11 @@ func (t *table) risk() {
 	for _, v := range []world.Verdict{world.ConfirmCompromised, world.Dismiss} {
 		t.add("POST /identityProtection/riskyServicePrincipals/"+string(v), writeRiskySP, c, 1, servicePrincipalFeedback(v))
 	}
+	const readAgents = "IdentityRiskyAgent.Read.All IdentityRiskyAgent.ReadWrite.All"
+	t.add("GET /identityProtection/riskyAgents", readAgents, c, 1, onlyBeta(listAgents)).spec = agentSpec()
+	for _, v := range []world.Verdict{world.ConfirmCompromised, world.ConfirmSafe, world.Dismiss} {
+		t.add("POST /identityProtection/riskyAgents/"+string(v), "IdentityRiskyAgent.ReadWrite.All", c, 1, onlyBeta(agentFeedback(v)))
+	}
 	t.collection(world.ServicePrincipalRiskDetections, readRisk, c, 1)
 	t.collection(world.SignIns, readAudit, classReports, 1)
 	t.collection(world.DirectoryAudits, "AuditLog.Read.All Directory.Read.All", classReports, 1)

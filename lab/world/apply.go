@@ -39,6 +39,7 @@ func eventRules() map[string]eventRule {
 		EventServicePrincipalDetection: {words("!servicePrincipal !riskEventType name riskLevel keyIds additionalInfo ago ip location"),
 			(*change).applyWorkloadDetection},
 		EventAddCredential:            {words("!servicePrincipal by title"), (*change).applyAddCredential},
+		EventAgentDetection:           {words("!title of riskLevel name"), (*change).applyAgentDetection},
 		EventAddMethod:                {words("!user !title"), (*change).applyAddMethod},
 		EventInboxRule:                {words("!user !title !description"), (*change).applyInboxRule},
 		EventSyncCycle:                {nil, (*change).applySyncCycle},

@@ -82,6 +82,7 @@ const (
 	EventAudit                     = "audit"                     // a line in the directory audit
 	EventServicePrincipalDetection = "servicePrincipalDetection" // a risk detection on ServicePrincipal
 	EventAddCredential             = "addCredential"             // By gives the application of ServicePrincipal a new client secret
+	EventAgentDetection            = "agentDetection"            // the agent Title (id Of) is at risk at RiskLevel
 	EventAddMethod                 = "addMethod"                 // User registers an authentication method of the kind Title
 	EventInboxRule                 = "inboxRule"                 // an inbox rule Title in User's mailbox that does Description: forward, delete, hide or sort
 	EventSyncCycle                 = "syncCycle"                 // directory synchronisation runs now

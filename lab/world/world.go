@@ -38,6 +38,7 @@ type World struct {
 
 	risk     riskEngine
 	sps      workloads
+	agents   agents
 	security security
 
 	aliases   map[string]Account

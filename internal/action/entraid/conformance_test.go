@@ -273,6 +273,8 @@ func (l *lab) bench(name action.Name) actiontest.Bench {
 		l.workloadBench(&b, name)
 	} else if strings.HasPrefix(string(name), "defender.") {
 		l.defenderBench(&b, name)
+	} else if strings.Contains(string(name), ".agent.") {
+		l.agentBench(&b, name)
 	} else {
 		l.personBench(&b, name, guest, synced)
 	}

@@ -49,6 +49,10 @@ const (
 	DefenderEnable     action.Name = "defender.account.enable"
 	DefenderForceReset action.Name = "defender.account.force_password_reset"
 
+	ConfirmAgent     action.Name = "entra.agent.confirm_compromised"
+	ConfirmAgentSafe action.Name = "entra.agent.confirm_safe"
+	DismissAgent     action.Name = "entra.agent.dismiss_risk"
+
 	DisableWorkload  action.Name = "entra.workload.disable"
 	EnableWorkload   action.Name = "entra.workload.enable"
 	ConfirmWorkload  action.Name = "entra.workload.confirm_compromised"
@@ -100,6 +104,9 @@ func Types(client *graph.Client) []action.Type {
 
 		confirmation{&feedback{directory: d, subjects: workloads(d), spec: confirmWorkloadSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedServicePrincipalCompromised"}},
 		&feedback{directory: d, subjects: workloads(d), spec: dismissWorkloadSpec(), call: "dismiss", reached: closed},
+		confirmation{&feedback{directory: d, subjects: atRiskAgents(d), spec: confirmAgentSpec(), call: "confirmCompromised", reached: confirmed}},
+		&feedback{directory: d, subjects: atRiskAgents(d), spec: agentSafeSpec(), call: "confirmSafe", reached: vouched},
+		&feedback{directory: d, subjects: atRiskAgents(d), spec: dismissAgentSpec(), call: "dismiss", reached: closed},
 		&workloadEnabled{directory: d, want: false},
 		&workloadEnabled{directory: d, want: true},
 		&removeCredential{d},

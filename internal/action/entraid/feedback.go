@@ -39,13 +39,15 @@ type subjects struct {
 	ids        string // in the body of a call
 	detections string // the list of detections
 	owner      string // of a detection: the subject's id
-	// exist looks whether the subjects are there and may be told about.
+	// exist looks whether the subjects are there and may be told about; nil: who was
+	// never at risk is not known.
 	exist func(context.Context, []action.Request) []action.Look
+	beta  bool
 }
 
 func people(d directory) subjects {
-	return subjects{"riskyUsers", "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail", "userIds", "riskDetections", "userId",
-		func(ctx context.Context, reqs []action.Request) []action.Look {
+	return subjects{atRisk: "riskyUsers", fields: "id,isDeleted,isProcessing,riskLevel,riskState,riskDetail", ids: "userIds", detections: "riskDetections", owner: "userId",
+		exist: func(ctx context.Context, reqs []action.Request) []action.Look {
 			return d.look(ctx, reqs, func(u user) string {
 				if u.guest() {
 					return "a guest's risk belongs to the home tenant"
@@ -56,9 +58,9 @@ func people(d directory) subjects {
 }
 
 func workloads(d directory) subjects {
-	return subjects{"riskyServicePrincipals", "id,isProcessing,riskLevel,riskState,riskDetail", "servicePrincipalIds",
-		"servicePrincipalRiskDetections", "servicePrincipalId",
-		func(ctx context.Context, reqs []action.Request) []action.Look {
+	return subjects{atRisk: "riskyServicePrincipals", fields: "id,isProcessing,riskLevel,riskState,riskDetail", ids: "servicePrincipalIds",
+		detections: "servicePrincipalRiskDetections", owner: "servicePrincipalId",
+		exist: func(ctx context.Context, reqs []action.Request) []action.Look {
 			return d.principals().look(ctx, reqs, func(principal) string { return "" }, func(principal) (any, string, bool) { return nil, "", false })
 		}}
 }
@@ -164,7 +166,10 @@ func (f *feedback) Spec() action.Spec { return f.spec }
 
 // Look reads the directory too: one deleted user makes the call fail for all.
 func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Look {
-	out := f.exist(ctx, reqs)
+	out := make([]action.Look, len(reqs))
+	if f.exist != nil {
+		out = f.exist(ctx, reqs)
+	}
 	risks, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		l := &out[n]
@@ -177,8 +182,11 @@ func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Loo
 		default:
 			u := risks[r.ID]
 			l.State, l.Text, l.Already = raw(u), describe(u), f.reached(u) && !u.IsProcessing
-			if u.IsDeleted {
-				l.Refuse = "the user is deleted: Entra ID Protection takes no feedback on it"
+			switch {
+			case u.IsDeleted:
+				l.Refuse = "the account is deleted: Entra ID Protection takes no feedback on it"
+			case u.ID == "" && f.exist == nil:
+				l.State, l.Already, l.Refuse = nil, false, "Entra ID Protection has never held it at risk, and knows it not"
 			}
 		}
 	}
@@ -193,7 +201,7 @@ func (f *feedback) Do(ctx context.Context, reqs []action.Request) []action.Outco
 		o.Reason = err.Error()
 	} else {
 		o = f.send(ctx, f.spec, graph.Request{
-			Method: http.MethodPost, Path: graph.Path("identityProtection", f.atRisk, f.call), ClientRequestID: reqs[0].ClientRequestID,
+			Method: http.MethodPost, Path: graph.Path("identityProtection", f.atRisk, f.call), ClientRequestID: reqs[0].ClientRequestID, Beta: f.beta,
 			Body: map[string][]string{f.ids: ids},
 		})
 	}
@@ -299,7 +307,7 @@ func (f *feedback) risks(ctx context.Context, reqs []action.Request) (map[action
 			return nil, err
 		}
 		users, date, err := collect(ctx, f.graph, graph.Request{
-			Path: graph.Path("identityProtection", f.atRisk),
+			Path: graph.Path("identityProtection", f.atRisk), Beta: f.beta,
 			Query: url.Values{
 				"$select": {f.fields}, "$filter": {inFilter(ids)}, "$top": {strconv.Itoa(idsPerFeedback)},
 			},

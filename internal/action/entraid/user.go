@@ -296,6 +296,8 @@ func noun(spec action.Spec) string {
 	switch {
 	case strings.Contains(string(spec.Name), ".workload."):
 		return "service principal"
+	case strings.Contains(string(spec.Name), ".agent."):
+		return "agent"
 	case spec.Provider == identity.ActiveDirectory:
 		return "account at Defender for Identity"
 	}
