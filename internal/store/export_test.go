@@ -1,0 +1,4 @@
+package store
+
+// MadeHere says to a transaction that it made the id itself, as NewID would have.
+func MadeHere(tx any, id string) { tx.(*Tx).fresh[id] = true }
