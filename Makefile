@@ -47,8 +47,8 @@ kill: ## KILLS=200 random kill -9 on SQLite and on PostgreSQL
 
 .PHONY: walks
 walks: ## WALKS=1000000 random walks over the state machines
-	$(GO) test ./internal/run -run 'Walk' -count=1 -timeout 60m -rapid.checks=$(WALKS) -v | grep -E '^(---|ok|FAIL|.*passed)'
-	$(GO) test ./internal/action ./internal/approval ./internal/dispatch/... -run 'Walk|Law|Rapid' -count=1 -timeout 60m -rapid.checks=$$(( $(WALKS) / 100 )) -v | grep -E '^(---|ok|FAIL|.*passed)' 
+	$(GO) test ./internal/run -run 'RunWalks' -count=1 -timeout 60m -rapid.checks=$(WALKS) -v | grep -E '^(---|ok|FAIL|.*passed)'
+	$(GO) test ./internal/action ./internal/approval ./internal/casefile ./internal/run ./internal/dispatch/... -run 'ApprovalWalks|CaseWalks|Histories|Law|Rapid' -count=1 -timeout 60m -rapid.checks=$$(( $(WALKS) / 100 )) -v | grep -E '^(---|ok|FAIL|.*passed)' 
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=10m

@@ -52,7 +52,7 @@ func (r Run) Apply(e Event, now time.Time) (Run, []Effect, error) {
 	case Stirred:
 		effects = next.check(now, true)
 	case Decided:
-		next.decide(e, now)
+		next.decide(e)
 	case TakenBack:
 		next.TakingBack = false
 	case Stuck:

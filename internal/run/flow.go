@@ -98,7 +98,7 @@ func (r *Run) wrong() bool {
 }
 
 // decide takes the answer to a condition.
-func (r *Run) decide(e Decided, now time.Time) {
+func (r *Run) decide(e Decided) {
 	if r.State.Final() {
 		return
 	}
@@ -132,7 +132,7 @@ func (r *Run) decide(e Decided, now time.Time) {
 			s.State, s.Reason = StepSkipped, fmt.Sprintf("not called for: %s is false", p.If)
 		}
 	case e.Until && p.Kind == playbook.KindWait && s.State == StepActing:
-		late := !now.Before(s.StartedAt.Add(p.Within))
+		late := !e.At.Before(s.StartedAt.Add(p.Within)) // what was so before the deadline says nothing of it
 		text := fmt.Sprintf("%s did not come true within %s", p.Until, p.Within)
 		switch {
 		case e.Holds && e.Unknown == "":

@@ -238,6 +238,14 @@ func (w *world) check(old, next run.Run, e run.Event, effects []run.Effect) {
 		}
 	}
 	w.checkEnd(old, next)
+	if d, ok := e.(run.Decided); ok && d.Until {
+		for n, s := range next.Steps {
+			if was := old.Steps[n].State; s.ID == d.Step && was == run.StepActing && s.State != was && s.State != run.StepPassed && s.State != run.StepCancelled &&
+				d.At.Before(s.StartedAt.Add(next.Plan.Steps[n].Within)) {
+				w.t.Fatalf("step %s gave up waiting by an answer of %s", s.ID, d.At)
+			}
+		}
+	}
 	for _, f := range effects {
 		if s, ok := f.(run.StartAction); ok {
 			w.checkStart(next, s.Step)
