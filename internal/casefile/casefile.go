@@ -70,6 +70,10 @@ type Case struct {
 	ReopenedAt  time.Time `json:"reopenedAt,omitzero"`  // when risk last returned after one
 	UpdatedAt   time.Time `json:"updatedAt"`
 
+	// Return says why risk came back after an earlier case was closed; empty: it did
+	// not.
+	Return string `json:"return,omitempty"`
+
 	Reopened int      `json:"reopened,omitempty"` // how often risk returned after containment
 	Verdict  *Verdict `json:"verdict,omitempty"`
 	Version  int64    `json:"version"`

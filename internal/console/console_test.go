@@ -2,6 +2,7 @@ package console
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -270,6 +271,15 @@ func TestForms(t *testing.T) {
 		"reject without a reason":  {owner, "/approvals/" + string(g.asked.ID) + "/reject", []string{"plan", g.asked.PlanHash}, 400, ""},
 		"undo without a reason":    {owner, "/actions/" + string(g.act) + "/undo", nil, 400, ""},
 		"verdict without a word":   {owner, "/cases/" + g.cas + "/verdict", nil, 400, ""},
+		"an empty note":            {analyst, "/cases/" + g.cas + "/notes", nil, 400, ""},
+		"a note by an auditor":     {g.as(t, "auditor"), "/cases/" + g.cas + "/notes", []string{"text", "x"}, 403, ""},
+		"no such question":         {analyst, "/cases/" + g.cas + "/notes", []string{"question", "x", "answer", "yes"}, 404, ""},
+		"an exception by analyst":  {analyst, "/exceptions", []string{"kind", "VPN egress", "name", "w", "ranges", "203.0.113.0/24", "owner", "o", "until", "2026-06-30", "reason", "r"}, 403, ""},
+		"an exception for ever":    {owner, "/exceptions", []string{"kind", "VPN egress", "name", "w", "ranges", "203.0.113.0/24", "owner", "o", "reason", "r"}, 400, ""},
+		"end no exception":         {owner, "/exceptions/none/end", []string{"reason", "r"}, 404, ""},
+		"link without a reason":    {analyst, "/identities/" + string(g.quiet) + "/link", []string{"from", string(g.person)}, 400, ""},
+		"unlink the only account":  {analyst, "/identities/" + string(g.quiet) + "/unlink", []string{"account", desktest.ObjectID(7), "reason", "r"}, 409, ""},
+		"evidence for an analyst":  {analyst, "/cases/" + g.cas + "/evidence", nil, 403, ""},
 		"start nothing":            {analyst, "/identities/" + string(g.quiet) + "/start", nil, 404, ""},
 		"hold neither on nor off":  {owner, "/hold", nil, 400, ""},
 		"resume as an analyst":     {analyst, "/hold", []string{"on", "no"}, 403, ""},
@@ -294,6 +304,11 @@ func TestForms(t *testing.T) {
 		{"approve", owner, approve, []string{"plan", g.asked.PlanHash, "read", "yes"}, "/runs/" + string(g.waiting) + "?said=approved"},
 		{"start", analyst, "/identities/" + string(g.quiet) + "/start", []string{"playbook", "token-theft", "reason", "a caller"}, "/runs/"},
 		{"undo", owner, "/actions/" + string(g.act) + "/undo", []string{"reason", "wrong"}, "/runs/"},
+		{"note", analyst, "/cases/" + g.cas + "/notes", []string{"text", "rang back"}, "/cases/" + g.cas + "?said=noted"},
+		{"answer", analyst, "/cases/" + g.cas + "/notes", []string{"question", "triage.others", "answer", "no"}, "/cases/" + g.cas + "?said=noted"},
+		{"exception", owner, "/exceptions", []string{"kind", "VPN egress", "name", "west", "ranges", "203.0.113.0/24, 198.51.100.7", "owner", "network", "until", "2026-06-30", "reason", "ours"}, "/exceptions?said=excepted"},
+		{"link", analyst, "/identities/" + string(g.lone) + "/link", []string{"from", string(g.spare), "reason", "one person"}, "/identities/" + string(g.lone) + "/links?said=linked"},
+		{"unlink", analyst, "/identities/" + string(g.lone) + "/unlink", []string{"account", desktest.ObjectID(10), "reason", "two people"}, "/identities/" + string(g.spare) + "/links?said=unlinked"},
 		{"verdict", analyst, "/cases/" + g.cas + "/verdict", []string{"word", string(casefile.Benign)}, "/identities/" + string(g.person) + "?said=verdict"},
 		{"resume", owner, "/hold", []string{"on", "no"}, "/hold?said=resumed"},
 	} {
@@ -302,10 +317,40 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: %d to %q, want %q: %s", c.name, w.Code, where, c.where, w.Body)
 			continue
 		}
-		shown := c.b.get(w.Header().Get("Location"))
+		page, _, _ := strings.Cut(w.Header().Get("Location"), "#") // a browser keeps the fragment
+		shown := c.b.get(page)
 		if shown.Code != http.StatusOK || !strings.Contains(shown.Body.String(), `class="said"`) {
 			t.Errorf("%s: where it leads says nothing of it: %d", c.name, shown.Code)
 		}
+	}
+}
+
+// The evidence comes as a file, whole, and says what its manifest's hash is.
+func TestEvidenceIsDownloaded(t *testing.T) {
+	t.Parallel()
+	g := newGallery(t)
+	w := g.as(t, "auditor").post("/cases/" + g.cas + "/evidence")
+	var e desk.Evidence
+	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || w.Code != http.StatusOK || len(e.Files) < 10 || e.SHA256 == "" {
+		t.Fatalf("%d, %d files, %v", w.Code, len(e.Files), err)
+	}
+	if d := w.Header().Get("Content-Disposition"); !strings.HasPrefix(d, "attachment") || !strings.Contains(d, g.cas) {
+		t.Errorf("disposition %q", d)
+	}
+}
+
+// What a verdict does is on the page before it is given, and so are the questions.
+func TestACaseSaysWhatAVerdictDoes(t *testing.T) {
+	t.Parallel()
+	g := newGallery(t)
+	text := g.as(t, "analyst").get("/cases/" + g.cas).Body.String()
+	for _, want := range []string{"Consequences of safe", "password is unchanged since the detection", "cannot be undone", "adminDismissedAllRiskForUser", "What the open signals mean", "leakedCredentials", "Is it one identity"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(g.as(t, "auditor").get("/cases/"+g.cas).Body.String(), `name="word"`) {
+		t.Error("an auditor is offered the verdict")
 	}
 }
 

@@ -37,6 +37,7 @@ type gallery struct {
 	handKey             string
 	asked               approval.Request
 	person, quiet       identity.ID
+	lone, spare         identity.ID // of one name, nothing under way
 	act                 action.ID
 	cas                 string
 }
@@ -99,6 +100,10 @@ func newGallery(t testing.TB) *gallery {
 	quiet := desktest.Person(7, "Sasha Field", "sasha.field@corp.example", s.Now())
 	s.Store.Seed(quiet)
 	g.quiet = quiet.ID
+	lone := desktest.Person(6, "Sasha Field", "sasha.field@old.example", s.Now())
+	spare := desktest.Person(10, "Sasha Field", "sasha.field@new.example", s.Now())
+	s.Store.Seed(lone, spare)
+	g.lone, g.spare = lone.ID, spare.ID
 
 	// A hand-over that can be revealed.
 	h, err := s.Desk.AskHandOver(ctx, s.Operator("second"), second.ID, "owner", "back at work, identity checked by telephone")
@@ -122,7 +127,9 @@ func newGallery(t testing.TB) *gallery {
 		"approvals": "/approvals", "approval": "/approvals/" + string(g.asked.ID),
 		"actions": "/actions", "action": "/actions/" + string(g.act),
 		"signal": "/signals/" + string(desktest.Tenant) + "/" + string(signal.RiskDetection) + "/" + url.PathEscape("d-travel/1"),
-		"feeds":  "/feeds", "hold": "/hold", "audit": "/audit", "reveal": "/handover/" + string(g.hand), "error": "/nothing", "signin": "/signin",
+		"case":   "/cases/" + g.cas, "further": "/cases/" + g.cas + "/further", "links": "/identities/" + id + "/links?day=2026-03-01",
+		"exceptions": "/exceptions", "sweep": "/sweep?days=30",
+		"feeds": "/feeds", "hold": "/hold", "audit": "/audit", "reveal": "/handover/" + string(g.hand), "error": "/nothing", "signin": "/signin",
 	}
 	return g
 }

@@ -30,7 +30,6 @@ func (c *Console) routes() {
 	c.mux.HandleFunc("GET /identities", c.identities)
 	c.mux.HandleFunc("GET /identities/{id}", c.identity)
 	c.mux.HandleFunc("GET /identities/{id}/plan", c.plan)
-	c.mux.HandleFunc("GET /cases/{id}", c.caseFile)
 	c.mux.HandleFunc("GET /runs", c.runs)
 	c.mux.HandleFunc("GET /runs/{id}", c.run)
 	c.mux.HandleFunc("GET /approvals", c.approvals)
@@ -43,6 +42,7 @@ func (c *Console) routes() {
 	c.mux.HandleFunc("GET /audit", c.audit)
 	c.mux.HandleFunc("GET /handover/{id}", c.reveal)
 	c.commands()
+	c.casework()
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, fault.Errorf(fault.NotFound, "There is no page %s.", r.URL.Path))
 	})
@@ -136,20 +136,6 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.show(w, r, "plan", p)
-}
-
-// caseFile leads to the identity the case is about: that is where it is shown.
-func (c *Console) caseFile(w http.ResponseWriter, r *http.Request) {
-	h, ok := c.open(w, r, "Case", "queue")
-	if !ok {
-		return
-	}
-	v, err := c.desk.CaseView(r.Context(), h.Op, casefile.ID(r.PathValue("id")))
-	if err != nil {
-		c.fail(w, r, err)
-		return
-	}
-	http.Redirect(w, r, "/identities/"+url.PathEscape(string(v.Case.Identity))+"#case", http.StatusSeeOther)
 }
 
 func (c *Console) runs(w http.ResponseWriter, r *http.Request) {

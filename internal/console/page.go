@@ -9,7 +9,6 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
-	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -24,7 +23,7 @@ type head struct {
 	Op      access.Operator
 	CSRF    string
 	Head    desk.Head
-	Silent  int // feeds from which nothing comes (law 10)
+	Silent  int           // feeds from which nothing comes (law 10)
 	Said    string        // what the last command did
 	Refresh time.Duration // without JavaScript, load again after; 0: do not
 	Now     time.Time
@@ -130,15 +129,6 @@ type (
 	}
 )
 
-// Verdicts are the words a case can be closed with, as the page explains them.
-func (p identityPage) Verdicts() []struct{ Word, Text string } {
-	return []struct{ Word, Text string }{
-		{string(casefile.Compromised), "somebody else was in; what is under way goes on"},
-		{string(casefile.Safe), "a false alarm; what has not left is withdrawn"},
-		{string(casefile.Benign), "real, but expected; what has not left is withdrawn"},
-	}
-}
-
 // said are the only texts a page repeats from a link.
 var said = map[string]string{
 	"approved":  "Approved. The steps are on their way; nothing counts as done until it is verified.",
@@ -149,6 +139,11 @@ var said = map[string]string{
 	"resumed":   "Writes go on.",
 	"verdict":   "The case is closed.",
 	"signedout": "You are signed out.",
+	"noted":     "Written down.",
+	"linked":    "Linked. Its signals and its case are here now.",
+	"unlinked":  "Unlinked. This is where the account went.",
+	"excepted":  "In force. Whom it is about was assessed anew.",
+	"ended":     "Ended. Whom it was about was assessed anew.",
 }
 
 // open builds the head of a page for whoever is signed in. ok is false when

@@ -263,6 +263,10 @@ func kindName(kind string) string {
 	switch kind {
 	case "signal":
 		return "signal"
+	case "risk":
+		return "Microsoft's level"
+	case "record":
+		return "recorded"
 	case "action.intent":
 		return "about to send"
 	case "action.outcome":

@@ -34,7 +34,7 @@ func TestScreenshots(t *testing.T) {
 		check(t, err)
 		return signedInTab(b, srv.URL, link, width, height)
 	}
-	p, narrow := in(1280, 900), in(420, 900)
+	p, narrow := in(1280, 900), in(400, 900)
 	for name, path := range g.paths {
 		p.dark(false)
 		p.open(path)

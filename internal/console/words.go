@@ -3,9 +3,14 @@ package console
 import (
 	"bytes"
 	"encoding/json"
+	"mime"
+	"net/http"
 
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/detection"
+	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // What the filters of the lists offer.
@@ -67,4 +72,29 @@ func (p signalPage) Raw() string {
 		out.WriteString(clip(maxRaw, string(line)))
 	}
 	return out.String()
+}
+
+// Name is what the kind of signal is displayed as; its type stands beside it.
+func (p signalPage) Name() string { return detection.Title(p.Signal) }
+
+// Detail says Microsoft's riskDetail in words.
+func (p signalPage) Detail() string {
+	if p.Signal.Source == signal.DefenderAlert {
+		return ""
+	}
+	return risk.DetailWords(p.Signal.Detail)
+}
+
+// download answers with v as a file of JSON.
+func (c *Console) download(w http.ResponseWriter, r *http.Request, name string, v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	if _, err := w.Write(b); err != nil {
+		c.log.DebugContext(r.Context(), "the browser went away during a download", "error", err)
+	}
 }

@@ -250,6 +250,14 @@ func summary(r run.Run, name string) RunSummary {
 			out.Name = r.Plan.Name
 		}
 	}
+	if r.State == run.Observed && r.Plan != nil {
+		for _, st := range r.Plan.Steps { // planned, and nothing left
+			if st.Skip == "" {
+				out.Steps++
+			}
+		}
+		return out
+	}
 	for _, st := range r.Steps {
 		if st.State != run.StepSkipped {
 			out.Steps++
