@@ -113,7 +113,11 @@ func workloadSpecs(like func(action.Name, action.Effect) action.Spec) []action.S
 	consent.Undo, consent.Remedies = "entra.workload.restore_consent", []signal.Cause{signal.CauseConsent}
 	restore := like("entra.workload.restore_consent", action.EffectRelease)
 	restore.Undo = "entra.workload.revoke_consent"
-	return []action.Spec{confirm, dismiss, disable, enable, remove, consent, restore}
+	agent := like("entra.agent.confirm_compromised", action.EffectVerdict)
+	agent.Undo = "entra.agent.dismiss_risk"
+	calm := like("entra.agent.dismiss_risk", action.EffectVerdict)
+	calm.Irreversible = "it stays dismissed"
+	return []action.Spec{confirm, dismiss, disable, enable, remove, consent, restore, agent, calm}
 }
 
 func routes() []action.Route {

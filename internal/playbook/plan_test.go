@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand"
@@ -511,7 +512,14 @@ func TestPlanNeverOversteps(t *testing.T) {
 				if forWorkloads(s.Action) {
 					fit = in.Identity.Kind == identity.KindWorkload
 				}
-				if !fit || !slices.Contains(in.Connected, s.Route) || s.Account.Provider != s.Route || s.Action == "" || s.Within <= 0 {
+				if forAgents(s.Action) {
+					fit = in.Identity.Kind == identity.KindAgent
+				}
+				via := s.Route
+				if typ, err := lib.cat.Type(s.Action); err == nil {
+					via = cmp.Or(typ.Spec().Via, via)
+				}
+				if !fit || !slices.Contains(in.Connected, via) || s.Account.Provider != s.Route || s.Action == "" || s.Within <= 0 {
 					rt.Fatalf("%s: step %+v oversteps for a %s", p.Ref.ID, s, in.Identity.Kind)
 				}
 				if authority, known := in.Identity.Authority(); strings.HasPrefix(string(s.Uses), "identity.") && (!known || authority != s.Route) {
