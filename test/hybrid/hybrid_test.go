@@ -39,6 +39,7 @@ func TestHybrid(t *testing.T) {
 		"protected on both sides":           s.protectedOnBothSides,
 		"the last Domain Admin stays":       s.lastAdmin,
 		"a takeover by matching is refused": s.takeover,
+		"a domain that is not connected":    s.foreign,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -179,6 +180,29 @@ func (s *scene) lastAdmin(t *testing.T) {
 	})
 	if uac := s.read(t, s.lone.DN, "userAccountControl"); uac != "512" {
 		t.Errorf("userAccountControl of the last Enterprise Admin is %s", uac)
+	}
+}
+
+// foreign: a person synchronised from a domain that nobody connected. What can be
+// done in the cloud is done; what cannot be done at the source says so.
+func (s *scene) foreign(t *testing.T) {
+	yes, no := true, false
+	p, err := s.world.Pick(world.Pick{Kind: world.KindMember, Synced: &yes, Privileged: &no, Eligible: &no, Index: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.happen(t, world.Event{Type: world.EventDetection, User: p.UserID, RiskEventType: "leakedCredentials", RiskLevel: "high"})
+	var r runView
+	s.until(t, "the source is named as not connected", func() bool {
+		for _, x := range s.runs(t) {
+			if x.Playbook == "leaked-credentials" && x.Name == p.DisplayName && x.State == "held" && strings.Contains(x.Reason, "of another domain than those configured") {
+				r = s.show(t, x.ID)
+			}
+		}
+		return len(r.done()) == 2
+	})
+	if got, want := r.done(), []string{"confirm entra.user.confirm_compromised", "revoke entra.user.revoke_sessions"}; !slices.Equal(got, want) {
+		t.Errorf("verified, in order: %q, want %q", got, want)
 	}
 }
 
