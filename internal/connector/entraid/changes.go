@@ -32,7 +32,8 @@ func (UserChanges) Permissions() []string { return []string{"User.Read.All"} }
 
 // A deltaCursor is where a reading by delta stands.
 type deltaCursor struct {
-	Link string `json:"link"` // the next page's, or the next reading's
+	Link   string `json:"link"`   // the next page's, or the next reading's
+	Fields string `json:"fields"` // what it was begun with: a link goes on with the same
 }
 
 func parseDelta(c connector.Cursor) (deltaCursor, error) {
@@ -42,6 +43,9 @@ func parseDelta(c connector.Cursor) (deltaCursor, error) {
 	}
 	if err := json.Unmarshal([]byte(c), &d); err != nil || d.Link == "" {
 		return d, fault.Errorf(fault.Invalid, "cursor %.60q is not one of a reading by delta", string(c))
+	}
+	if d.Fields != userFields {
+		return deltaCursor{}, nil // another version read other fields: everybody is read again
 	}
 	return d, nil
 }
@@ -118,7 +122,7 @@ func (c UserChanges) read(ctx context.Context, link string, take func(connector.
 		if next == "" {
 			return fault.Errorf(fault.Unavailable, "the last page of a delta names no link to go on from")
 		}
-		b, err := json.Marshal(deltaCursor{next})
+		b, err := json.Marshal(deltaCursor{next, userFields})
 		if err != nil {
 			return err
 		}

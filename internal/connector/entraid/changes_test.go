@@ -106,8 +106,19 @@ func TestUserChangesRefuseForeignCursors(t *testing.T) {
 			t.Errorf("cursor %q: %d told, %v", c, len(told), err)
 		}
 	}
-	if _, _, err := readChanges(t, entraid.UserChanges{Tenant: tenant(l)}, `{"link":"https://elsewhere.example/v1.0/users/delta"}`, -1); err == nil {
+	source := entraid.UserChanges{Tenant: tenant(l)}
+	all, c, err := readChanges(t, source, "", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := connector.Cursor(strings.Replace(string(c), "graph.microsoft.com", "elsewhere.example", 1))
+	if _, _, err := readChanges(t, source, elsewhere, -1); err == nil {
 		t.Error("a cursor that leads elsewhere was followed")
+	}
+	// A version that read other fields left its cursor: what is new is read of everybody.
+	other := connector.Cursor(strings.Replace(string(c), "userPrincipalName,", "", 1))
+	if again, _, err := readChanges(t, source, other, -1); err != nil || len(again) != len(all) || other == c {
+		t.Errorf("after an upgrade %d of %d were read, %v", len(again), len(all), err)
 	}
 	l.Wire.Cut(1)
 	if _, _, err := readChanges(t, entraid.UserChanges{Tenant: tenant(l)}, "", -1); err != nil && !errors.Is(err, fault.Unavailable) {
