@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
@@ -19,6 +20,7 @@ var limits = map[action.Bucket]string{
 	action.BucketDirectoryRead:      "directory reads, in resource units",
 	action.BucketReports:            "reports: 5 requests in 10 s for an application in a tenant",
 	action.BucketMailbox:            "mailboxes: 10,000 requests in 10 min for an application and mailbox",
+	activedirectory.Bucket:          "Active Directory: nobody publishes a limit; 16 writes at once to a controller",
 	action.BucketSecurity:           "security: 150 requests in a minute for an application in a tenant",
 }
 

@@ -26,6 +26,7 @@ func (c *change) Spec() action.Spec {
 	s := action.Spec{
 		Version: 1, Provider: identity.ActiveDirectory,
 		Permissions: []string{"Read and write pwdLastSet of user objects in the organisational units in scope", "Read userAccountControl and servicePrincipalName there"},
+		Proof:       "`pwdLastSet` is 0, or not, as wanted on every writable domain controller.",
 		Batch:       batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
 	}
 	if c.want {

@@ -28,6 +28,7 @@ func (e *enabled) Spec() action.Spec {
 	s := action.Spec{
 		Version: 1, Provider: identity.ActiveDirectory,
 		Permissions: []string{"Read and write userAccountControl of user objects in the organisational units in scope"},
+		Proof:       "`ACCOUNTDISABLE` in `userAccountControl` is as wanted on every writable domain controller.",
 		Batch:       batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
 	}
 	if e.want {

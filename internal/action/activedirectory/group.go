@@ -45,6 +45,7 @@ func (m *member) Spec() action.Spec {
 		Version: 1, Provider: identity.ActiveDirectory,
 		Permissions: []string{"Read and write member of group objects in the organisational units in scope"},
 		Params:      action.Params{{Name: ParamGroup, Type: "string", Required: true, Text: "The group: its SID, its objectGUID, or its sAMAccountName."}},
+		Proof:       "The group's `member` names the account, or does not, as wanted on every writable domain controller.",
 		Batch:       batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
 	}
 	if m.want {

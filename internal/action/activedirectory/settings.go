@@ -44,6 +44,7 @@ func settingSpec(name action.Name, title, summary string, attributes ...string) 
 	return action.Spec{
 		Name: name, Version: 1, Provider: identity.ActiveDirectory, Effect: action.EffectRestrict, Title: title, Summary: summary,
 		Permissions: []string{"Read and write " + join(attributes) + " of user objects in the organisational units in scope"},
+		Proof:       join(attributes) + " as wanted on every writable domain controller.",
 		Batch:       batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
 	}
 }

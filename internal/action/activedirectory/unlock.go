@@ -21,6 +21,7 @@ func (*unlock) Spec() action.Spec {
 		Permissions:  []string{"Read and write lockoutTime of user objects in the organisational units in scope"},
 		Irreversible: "an account cannot be locked by writing; only wrong passwords lock it",
 		Limits:       "Whoever keeps trying wrong passwords locks it again. A disabled or expired account stays so.",
+		Proof:        "No writable domain controller computes a lockout.",
 		Batch:        batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
 	}
 }
