@@ -37,7 +37,7 @@ func NewLab(t testing.TB, users int, path string) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := graphsim.App{ClientID: labApp, Secrets: []graphsim.Secret{{Value: "lab"}}, Roles: graphsim.ReaderRoles()}
+	app := graphsim.App{ClientID: labApp, Secrets: []graphsim.Secret{{Value: "lab"}}, Roles: append(graphsim.ReaderRoles(), "IdentityRiskyAgent.Read.All")}
 	tenant, err := graphsim.New(w, graphsim.Options{Limits: graphsim.Limits{Off: true}, Apps: []graphsim.App{app}, TokenLifetime: 240 * time.Hour})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package entraid_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/seed-f47efad2/cordon/internal/connector/connectortest"
@@ -215,6 +216,30 @@ func TestRiskyWorkloadsConform(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
+		}
+	})
+}
+
+func TestRiskyAgentsConform(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, func(t testing.TB) *connectortest.Rig {
+		l := connectortest.NewLab(t, 20, "/riskyAgents")
+		n := 0
+		detect := func(id string) {
+			n++
+			l.Apply(world.Event{Type: world.EventAgentDetection, Title: "An agent", Of: id, RiskLevel: levels[n%3]})
+		}
+		return &connectortest.Rig{
+			Source: entraid.RiskyAgents{Tenant: tenant(l)}, Tenant: l.ID(), Wire: l.Wire, Snapshot: true,
+			Happen: func(count int) []string {
+				var ids []string
+				for range count {
+					ids = append(ids, fmt.Sprintf("a9e70000-0000-4000-8000-%012d", n))
+					detect(ids[len(ids)-1])
+				}
+				return ids
+			},
+			Change: detect,
 		}
 	})
 }
