@@ -3,8 +3,24 @@ package detection
 import "github.com/seed-f47efad2/cordon/internal/signal"
 
 // unlisted are kinds that live tenants or older pages show and no present list has.
+// AfterContainment is the type of Cordon's own signal about a sign-in that succeeded
+// after a verified containment.
+const AfterContainment = "signInAfterContainment"
+
 func unlisted() []Entry {
 	return []Entry{
+		{
+			// Cordon's own: a record says that a contained identity got in.
+			Group: User, Name: "Sign-in after containment", Types: []string{AfterContainment}, Source: signal.Own, Licence: "none: Cordon's own",
+			Level: high, Family: Compound, Tactic: persistence, Techniques: attack("T1078"), Cause: signal.CauseBoth,
+			Prior: 0.85, HalfLife: never, Floor: high,
+			Questions: []string{
+				"Is the account disabled everywhere: in Active Directory, in Entra ID, at other providers?",
+				"Is it an old session that was not revoked, or a new sign-in with a password or method that the attacker set?",
+				"Did the person get access again in a way that Cordon does not know?",
+			},
+			Recommend: "Look at once where it got in, contain there, and read back what the containment left open.",
+		},
 		{
 			Group: SignIn, Name: "Suspicious authenticator approval", Types: []string{"suspiciousAuthAppApproval"}, Licence: p2,
 			Level: high, Varies: true, Family: Password, Tactic: credentialAccess, Techniques: attack("T1621"),

@@ -175,7 +175,10 @@ func (b *batch) records(stream connector.Name, list []record.Record) error {
 	for n, p := range puts {
 		b.res.count(p, PlaceOf(good[n]))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return b.afterContainment(good, puts)
 }
 
 // resolve finds or makes the identity of ref and stores what ref taught. ok is
@@ -483,6 +486,7 @@ func (b *batch) file(id identity.ID, a risk.Assessment, in risk.Input) (opened b
 			return false, nil
 		}
 		c = casefile.Begin(i, b.now)
+		c.Return = risk.Returned(in, a)
 	}
 	next := c.Absorb(a, in.Signals, b.now)
 	next.Name = i.Name
@@ -497,6 +501,8 @@ func (b *batch) file(id identity.ID, a risk.Assessment, in risk.Input) (opened b
 		Data: map[string]any{"level": a.Level, "score": a.Score},
 	}
 	switch {
+	case !open && next.Return != "":
+		e.Kind, e.Text = audit.CaseOpened, fmt.Sprintf("case opened for %s: risk returned %s", next.Name, next.Return)
 	case !open:
 		e.Kind, e.Text = audit.CaseOpened, fmt.Sprintf("case opened for %s: %s", next.Name, next.Reason)
 	case next.Reopened > c.Reopened:

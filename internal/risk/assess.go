@@ -184,6 +184,9 @@ func counts(s *signal.Signal, in *Input) bool {
 		return false
 	}
 	v := in.Verdict
+	if s.Source == signal.Own && v.Word != "" && !s.UpdatedAt.After(v.At) {
+		return false // nobody else closes it
+	}
 	return v.Word != "safe" && v.Word != "benign" || s.UpdatedAt.After(v.At)
 }
 
@@ -376,7 +379,7 @@ func notes(in Input) []string {
 
 // speaks reports whether any source still holds anything open.
 func speaks(in Input) bool {
-	return slices.ContainsFunc(in.Signals, func(s signal.Signal) bool { return s.State.Open() }) ||
+	return slices.ContainsFunc(in.Signals, func(s signal.Signal) bool { return counts(&s, &in) }) ||
 		slices.ContainsFunc(in.Accounts, func(a signal.AccountRisk) bool { return a.State.Open() && !a.Deleted })
 }
 
@@ -398,4 +401,49 @@ func largestRemainder(parts []float64, total int) []int {
 		out[order[n%len(order)]]++
 	}
 	return out
+}
+
+// Returned says why risk that comes after a verdict comes again; empty without one.
+// It names the same cause where it is one, and the account that drives it.
+func Returned(in Input, a Assessment) string {
+	if in.Verdict.Word == "" || in.Verdict.Word == "joined" {
+		return ""
+	}
+	before := map[string]bool{}
+	var first *signal.Signal
+	for n := range in.Signals {
+		s := &in.Signals[n]
+		e, _ := detection.Of(*s)
+		switch {
+		case s.Feedback():
+		case !firstTold(*s).After(in.Verdict.At):
+			before[e.Attack] = true
+		case counts(s, &in) && (first == nil || byAge(s, first) < 0):
+			first = s
+		}
+	}
+	text := fmt.Sprintf("after the verdict %s of %s", in.Verdict.Word, in.Verdict.At.UTC().Format(time.RFC3339))
+	if first != nil {
+		e, _ := detection.Of(*first)
+		text += ": " + detection.Title(*first)
+		if before[e.Attack] {
+			text += ", the same cause as before"
+		}
+		text += ", about " + first.Subject.Name()
+	} else {
+		for _, acc := range in.Accounts {
+			if acc.State.Open() && !acc.Deleted && acc.UpdatedAt.After(in.Verdict.At) {
+				text += fmt.Sprintf(": Microsoft holds %s at %s again", acc.Subject.Name(), acc.Level)
+				break
+			}
+		}
+	}
+	if d := a.Driver(); d != "" {
+		text += "; driven by " + d
+	}
+	return text
+}
+
+func byAge(a, b *signal.Signal) int {
+	return cmp.Or(a.At().Compare(b.At()), strings.Compare(string(a.Source), string(b.Source)), strings.Compare(a.ExternalID, b.ExternalID))
 }
