@@ -205,7 +205,7 @@ func (s *Service) actionView(op access.Operator, a action.Action) ActionView {
 		State: a.State, Reason: a.Reason, Person: a.Person, Before: a.Before, BeforeText: a.BeforeText, Proof: a.Proof, Sealed: len(a.Sealed) > 0,
 		Attempt: a.Attempt, ClientRequestID: a.ClientRequestID, RequestID: a.RequestID, Outcome: a.Outcome,
 		RequestedAt: a.RequestedAt, ApprovedAt: a.ApprovedAt, IntentAt: a.IntentAt, AcceptedAt: a.AcceptedAt,
-		VerifiedAt: a.VerifiedAt, EndedAt: a.EndedAt, NextAt: a.NextAt, Deadline: a.Deadline,
+		VerifiedAt: a.VerifiedAt, EndedAt: a.EndedAt, NextAt: a.NextAt, Deadline: a.Deadline, ExpiresAt: a.ExpiresAt,
 		UndoOf: a.UndoOf, UndoneBy: a.UndoneBy,
 	}
 	v.WhyNot = s.whyNotUndo(a)

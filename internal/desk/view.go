@@ -218,6 +218,7 @@ type ActionView struct {
 	EndedAt     time.Time `json:"endedAt,omitzero"`
 	NextAt      time.Time `json:"nextAt,omitzero"`
 	Deadline    time.Time `json:"deadline,omitzero"`
+	ExpiresAt   time.Time `json:"expiresAt,omitzero"` // when it is taken back by itself
 
 	UndoOf   action.ID `json:"undoOf,omitempty"`
 	UndoneBy action.ID `json:"undoneBy,omitempty"`
