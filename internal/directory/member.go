@@ -76,16 +76,30 @@ func (c *Client) members(ctx context.Context, h *host, list []Membership, accoun
 			if b.Err = who[n].Err; b.Err == nil {
 				b.Err = where[n].Err
 			}
-			if b.Err != nil || b.Account == nil || b.Group == nil {
-				continue
-			}
-			var err error
-			if b.Direct, err = c.holds(ctx, h, s, *b.Group, "member", b.Account.DN); err != nil {
-				return err
-			}
 		}
 		return nil
 	})
+	if out.Err != nil {
+		return out
+	}
+	// One question each, a few at once: each has the whole of the request timeout.
+	turns := make(chan struct{}, 4)
+	var all sync.WaitGroup
+	for n := range list {
+		b := &out.Bonds[n]
+		if b.Err != nil || b.Account == nil || b.Group == nil {
+			continue
+		}
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			b.Err = c.on(ctx, h, false, func(ctx context.Context, s *session) (err error) {
+				b.Direct, err = c.holds(ctx, h, s, *b.Group, "member", b.Account.DN)
+				return err
+			})
+		})
+	}
+	all.Wait()
 	return out
 }
 

@@ -148,7 +148,7 @@ func (k *desk) action(id action.ID) (a action.Action) {
 func (k *desk) settle(id action.ID, good func(action.Action) bool, states ...action.State) action.Action {
 	k.t.Helper()
 	var a action.Action
-	for until := time.Now().Add(60 * time.Second); time.Now().Before(until); pause() {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); pause() {
 		if a = k.action(id); slices.Contains(states, a.State) && (good == nil || good(a)) {
 			return a
 		}

@@ -46,7 +46,8 @@ func (m *member) Spec() action.Spec {
 		Permissions: []string{"Read and write member of group objects in the organisational units in scope"},
 		Params:      action.Params{{Name: ParamGroup, Type: "string", Required: true, Text: "The group: its SID, its objectGUID, or its sAMAccountName."}},
 		Proof:       "The group's `member` names the account, or does not, as wanted on every writable domain controller.",
-		Batch:       batch, Bucket: Bucket, ReadBatch: readBatch, Propagation: propagation, Within: within,
+		// A membership takes questions of its own, unlike an account's attributes.
+		Batch: batch, Bucket: Bucket, ReadBatch: batch, Propagation: propagation, Within: within,
 	}
 	if m.want {
 		s.Name, s.Undo, s.Effect = AddToGroup, RemoveFromGroup, action.EffectRelease
@@ -69,13 +70,24 @@ func (m *member) Look(ctx context.Context, reqs []action.Request) []action.Look 
 	looks := m.look(ctx, reqs, func(account) string { return "" }, func(account) (string, bool) { return "", false })
 	var ask []directory.Membership
 	var of []int
+	type answer struct {
+		guid string
+		err  error
+	}
+	groups := map[string]answer{} // by what the request calls it
 	for n, r := range reqs {
 		l := &looks[n]
 		if l.Err != nil || l.Refuse != "" {
 			continue
 		}
 		b, _ := recorded(l.State)
-		group, err := m.group(ctx, r)
+		called, ok := r.Params[ParamGroup].(string)
+		known, asked := groups[called]
+		if !ok || !asked {
+			known.guid, known.err = m.group(ctx, r)
+			groups[called] = known
+		}
+		group, err := known.guid, known.err
 		switch {
 		case errors.Is(err, fault.Invalid), errors.Is(err, fault.NotFound), errors.Is(err, fault.Conflict):
 			l.Refuse = short(err.Error(), 200)

@@ -30,7 +30,7 @@ var lab = addc.NewLab(addc.Options{DCs: 2, People: 720})
 func TestMain(m *testing.M) {
 	// These tests wait for replication and other people's tools, not for processors.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
@@ -47,7 +47,7 @@ type bed struct {
 	types  map[action.Name]action.Type
 }
 
-func open(t *testing.T) *bed { return openWithin(t, 5*time.Second) }
+func open(t *testing.T) *bed { return openWithin(t, 30*time.Second) }
 
 // openWithin is open with a request timeout.
 func openWithin(t *testing.T, timeout time.Duration) *bed {
@@ -59,7 +59,7 @@ func openWithin(t *testing.T, timeout time.Duration) *bed {
 // as is the same domain, signed in with another account.
 func (b *bed) as(t *testing.T, who addc.Account) *bed {
 	t.Helper()
-	return signIn(t, b.Domain, who, 5*time.Second)
+	return signIn(t, b.Domain, who, 30*time.Second)
 }
 
 func signIn(t *testing.T, d *addc.Domain, who addc.Account, timeout time.Duration) *bed {
@@ -181,7 +181,7 @@ func (b *bed) readBack(t testing.TB, name action.Name, r action.Request) action.
 func (b *bed) verified(t testing.TB, name action.Name, r action.Request) action.Reading {
 	t.Helper()
 	var last action.Reading
-	for until := time.Now().Add(40 * time.Second); time.Now().Before(until); pause() {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); pause() {
 		if last = b.readBack(t, name, r); last.Seen {
 			return last
 		}

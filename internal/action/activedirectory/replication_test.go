@@ -63,7 +63,7 @@ func TestAcceptedIsNotVerifiedUntilEveryControllerShowsIt(t *testing.T) {
 // The controller goes away in mid-write: the outcome is not known, it is not sent
 // again by itself, and it does not happen later either.
 func TestControllerGoneInMidWrite(t *testing.T) {
-	b := openWithin(t, 1500*time.Millisecond)
+	b := openWithin(t, 3*time.Second)
 	a, c := b.take(t), b.take(t)
 	r := b.begin(t, activedirectory.Disable, a, nil)
 	first := b.Controllers[0]

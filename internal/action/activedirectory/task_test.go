@@ -22,7 +22,7 @@ func newKey() string {
 func (b *bed) watch(t *testing.T, name action.Name, r action.Request, words string) action.Reading {
 	t.Helper()
 	var last action.Reading
-	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); pause() {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); pause() {
 		if last = b.readBack(t, name, r); last.Err == nil && strings.Contains(last.Text, words) {
 			return last
 		}
