@@ -86,7 +86,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 		}
 		out = append(out, examineChannels(ctx, t)...)
 	}
-	return out, nil
+	return append(out, examineReceivers(c)...), nil
 }
 
 func examine(ctx context.Context, t config.Tenant, need map[string][]string, roles []string, now func() time.Time) []Check {

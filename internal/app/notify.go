@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/notify"
 )
@@ -25,6 +26,19 @@ func (a *App) tell(ctx context.Context, t *tenant) {
 			a.log.Error("messages could not be passed on; it is tried again", "tenant", t.key, "err", err)
 		}
 	})
+}
+
+// examineReceivers says which of those who are to be told could be. Nobody is
+// contacted: a receiver would take a trial for news.
+func examineReceivers(c config.Config) (out []Check) {
+	for _, r := range c.Notify {
+		check := Check{Name: "notify " + r.ID, Health: Healthy, Text: string(r.Kind) + ": its address and secrets can be read"}
+		if err := r.Ready(); err != nil {
+			check.Health, check.Text, check.Fix = Broken, err.Error(), "correct what the setting refers to; what happens meanwhile is told afterwards"
+		}
+		out = append(out, check)
+	}
+	return out
 }
 
 // caseLink is where operators see the case; "" when nobody said how they reach the

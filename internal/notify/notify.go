@@ -199,6 +199,27 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// Ready reads what the settings refer to and says why the receiver could not be
+// told anything; it contacts nobody. No secret is in the error.
+func (r Receiver) Ready() error {
+	var errs []error
+	if r.Kind != Mail {
+		_, err := r.address()
+		errs = append(errs, err)
+	} else if r.SMTP.User != "" {
+		_, err := r.SMTP.Password.Read()
+		errs = append(errs, err)
+	}
+	if r.Secret != "" {
+		text, err := r.Secret.Read()
+		if err == nil {
+			_, err = signingKey(text)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // A Place is how far a receiver has been told of a tenant's trail.
 type Place struct {
 	Receiver string          `json:"receiver"`

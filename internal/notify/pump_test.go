@@ -455,6 +455,24 @@ func TestUnsafeAddressesWait(t *testing.T) {
 	}
 }
 
+func TestReady(t *testing.T) {
+	setenv(t)
+	if err := webhook().Ready(); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("NOTIFY_TEST_KEY", "short")
+	t.Setenv("NOTIFY_TEST_URL", "http://hooks.example/url-is-a-secret")
+	err := webhook().Ready()
+	if err == nil || !strings.Contains(err.Error(), "not https") || !strings.Contains(err.Error(), "under 24 characters") || strings.Contains(err.Error(), "url-is-a-secret") {
+		t.Errorf("ready: %v", err)
+	}
+	r := webhook()
+	r.URL = "env:NOTIFY_TEST_NOWHERE"
+	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "NOTIFY_TEST_NOWHERE") {
+		t.Errorf("ready: %v", err)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	good := notify.Receiver{ID: "soc", Kind: notify.Webhook, URL: "env:A", Secret: "env:B"}
