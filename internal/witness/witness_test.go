@@ -67,6 +67,14 @@ func TestCompare(t *testing.T) {
 			trail:  []audit.Entry{intent("a1", "r1", reset, "u1", 0), intent("a2", "r2", revoke, "u1", 2), verified("a2")},
 			ledger: []graphsim.Entry{effect(1, "r1", "signInSessionsValidFromDateTime", "u1", 1)},
 		},
+		"what hangs on the account": {
+			trail:  []audit.Entry{intent("a1", "r1", "entra.workload.remove_credential", "sp1", 0), verified("a1")},
+			ledger: []graphsim.Entry{{Seq: 1, App: app, ClientRequestID: "r1", Received: at.Add(1), Effects: []world.Effect{{Object: "applications/a1", Field: "passwordCredentials/k1"}}}},
+		},
+		"what hangs on an account, without an intent": {
+			ledger: []graphsim.Entry{{Seq: 1, App: app, ClientRequestID: "r1", Received: at.Add(1), Effects: []world.Effect{{Object: "applications/a1", Field: "passwordCredentials/k1"}}}},
+			found:  map[string]int{"unrecorded": 1},
+		},
 		"sessions ended long before": {
 			trail:  []audit.Entry{intent("a1", "r1", reset, "u1", -time.Hour), intent("a2", "r2", revoke, "u1", 2), verified("a2")},
 			ledger: []graphsim.Entry{effect(1, "r1", "signInSessionsValidFromDateTime", "u1", -time.Minute)},
