@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
+	"github.com/seed-f47efad2/cordon/internal/action/entraid"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -139,8 +141,15 @@ func catalogue(t testing.TB, change func([]action.Spec)) *action.Catalogue {
 		change(all)
 	}
 	var list []action.Type
+	known := map[action.Name]bool{}
 	for _, s := range all {
-		list = append(list, described{s})
+		list, known[s.Name] = append(list, described{s}), true
+	}
+	// What the shipped playbooks use beyond these is as the adapters describe it.
+	for _, a := range append(entraid.Types(nil), activedirectory.Types(nil, nil)...) {
+		if !known[a.Spec().Name] {
+			list = append(list, described{a.Spec()})
+		}
 	}
 	cat, err := action.NewCatalogue(list, routes())
 	if err != nil {

@@ -153,7 +153,7 @@ steps:
 		`t.yaml:10:7: trigger.on: no "signal.recieved"; did you mean "signal.received"?; it is one of signal.received, risk.changed, case.opened, manual`,
 		`t.yaml:11:15: trigger.when: no field "tpye"; did you mean "type"?`,
 		`t.yaml:14:13: guards.refuse.when: the expression gives int, and bool is needed`,
-		`t.yaml:18:11: step one: no action "entra.user.disabel"; did you mean "entra.user.disable"?; the catalogue has ad.account.disable, ad.account.enable, ad.account.reset_password, defender.account.disable, entra.agent.confirm_compromised, entra.agent.dismiss_risk, entra.user.assign_roles, entra.user.confirm_compromised, entra.user.disable, entra.user.disable_inbox_rules, entra.user.dismiss_risk, entra.user.enable, entra.user.enable_inbox_rules, entra.user.hand_over_password, entra.user.remove_methods, entra.user.remove_roles, entra.user.reset_password, entra.user.revoke_sessions, entra.workload.confirm_compromised, entra.workload.disable, entra.workload.dismiss_risk, entra.workload.enable, entra.workload.remove_credential, entra.workload.restore_consent, entra.workload.revoke_consent, identity.disable, identity.enable, identity.reset_password`,
+		`t.yaml:18:11: step one: no action "entra.user.disabel"; did you mean "entra.user.disable"?; the catalogue has ` + names(t),
 		`t.yaml:19:9: step one: the id is taken by the step at line 17`,
 		`t.yaml:20:11: step one: entra.user.disable is at version 1, not 2; read what changed before you raise it`,
 		`t.yaml:21:13: step one: with: no key "fast"; it knows synced`,
@@ -269,6 +269,19 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// names are the actions and routes of the test catalogue, as a message lists them.
+func names(t *testing.T) string {
+	var out []string
+	cat := catalogue(t, nil)
+	for _, s := range cat.Specs() {
+		out = append(out, string(s.Name))
+	}
+	for _, r := range cat.Routes() {
+		out = append(out, string(r.Name))
+	}
+	return strings.Join(out, ", ")
 }
 
 func TestLoadIsAllOrNothing(t *testing.T) {
