@@ -189,11 +189,11 @@ func state(v any) badge {
 		return badge{"good", "✓", word}
 	case "accepted":
 		return badge{"note", "◐", "accepted, not proven"}
-	case "acting", "running", "settling", "requested":
+	case "acting", "running", "settling", "requested", "canary", "rolling":
 		return badge{"note", "◔", word}
-	case "waiting", "pending", "open":
+	case "waiting", "pending", "open", "proposed":
 		return badge{"warn", "◆", word}
-	case "held", "unconfirmed":
+	case "held", "unconfirmed", "paused":
 		return badge{"warn", "‖", word}
 	case "failed", "refused", "rejected", "compromised":
 		return badge{"bad", "✕", word}
@@ -210,7 +210,7 @@ func source(s signal.Source) string {
 		return "Entra ID Protection"
 	case signal.DefenderAlert:
 		return "Microsoft Defender"
-	case "":
+	case "", signal.Watch:
 		return "Cordon"
 	}
 	return string(s)

@@ -3,15 +3,11 @@ package detection
 import "github.com/seed-f47efad2/cordon/internal/signal"
 
 // unlisted are kinds that live tenants or older pages show and no present list has.
-// AfterContainment is the type of Cordon's own signal about a sign-in that succeeded
-// after a verified containment.
-const AfterContainment = "signInAfterContainment"
-
 func unlisted() []Entry {
 	return []Entry{
 		{
-			// Cordon's own: a record says that a contained identity got in.
-			Group: User, Name: "Sign-in after containment", Types: []string{AfterContainment}, Source: signal.Own, Licence: "none: Cordon's own",
+			// Cordon's own: a record says that a containment does not hold.
+			Group: User, Name: "Signed in after it was contained", Types: []string{"signInAfterContainment"}, Source: signal.Watch, Licence: "none: Cordon's own",
 			Level: high, Family: Compound, Tactic: persistence, Techniques: attack("T1078"), Cause: signal.CauseBoth,
 			Prior: 0.85, HalfLife: never, Floor: high,
 			Questions: []string{
@@ -20,6 +16,17 @@ func unlisted() []Entry {
 				"Did the person get access again in a way that Cordon does not know?",
 			},
 			Recommend: "Look at once where it got in, contain there, and read back what the containment left open.",
+		},
+		{
+			Group: User, Name: "Enabled by somebody else after it was contained", Types: []string{"enabledAfterContainment"}, Source: signal.Watch, Licence: "none: Cordon's own",
+			Level: high, Family: Reenabled, Tactic: persistence, Techniques: attack("T1098"),
+			Prior: 0.85, HalfLife: never, Floor: high,
+			Questions: []string{
+				"Who enabled it, and did they know of the containment?",
+				"Is it the synchronisation, which undoes what was not changed at the source?",
+				"Is whoever enabled it at risk themselves?",
+			},
+			Recommend: "Ask whoever did it on another way; unless it was meant, contain again, at the source of authority.",
 		},
 		{
 			Group: SignIn, Name: "Suspicious authenticator approval", Types: []string{"suspiciousAuthAppApproval"}, Licence: p2,

@@ -175,10 +175,7 @@ func (b *batch) records(stream connector.Name, list []record.Record) error {
 	for n, p := range puts {
 		b.res.count(p, PlaceOf(good[n]))
 	}
-	if err != nil {
-		return err
-	}
-	return b.afterContainment(good, puts)
+	return err
 }
 
 // resolve finds or makes the identity of ref and stores what ref taught. ok is

@@ -88,8 +88,6 @@ type Tx interface {
 	// LastVerdict returns the newest verdict over the identity's closed cases.
 	LastVerdict(t identity.Tenant, id identity.ID) (casefile.Verdict, bool, error)
 	PutAssessment(a risk.Assessment) error
-	// Contained returns the tenant's cases that are contained.
-	Contained(t identity.Tenant) ([]casefile.Case, error)
 	// Exceptions are the tenant's, ended ones too.
 	Exceptions(t identity.Tenant) ([]risk.Exception, error)
 }

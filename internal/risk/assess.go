@@ -184,7 +184,7 @@ func counts(s *signal.Signal, in *Input) bool {
 		return false
 	}
 	v := in.Verdict
-	if s.Source == signal.Own && v.Word != "" && !s.UpdatedAt.After(v.At) {
+	if s.Source == signal.Watch && v.Word != "" && !s.UpdatedAt.After(v.At) {
 		return false // nobody else closes it
 	}
 	return v.Word != "safe" && v.Word != "benign" || s.UpdatedAt.After(v.At)

@@ -22,7 +22,6 @@ const (
 	WorkloadDetection Source = "entra.servicePrincipalRiskDetection" // Graph: identityProtection/servicePrincipalRiskDetections
 	AgentDetection    Source = "entra.agentRiskDetection"            // Graph beta: identityProtection/agentRiskDetections
 	DefenderAlert     Source = "defender.alert"                      // Graph: security/alerts_v2
-	Own               Source = "cordon.record"                       // what Cordon itself finds suspicious in a record; a verdict closes it
 	Watch             Source = "cordon.watch"                        // Cordon's own watching: what it did is not so any more
 )
 

@@ -31,12 +31,6 @@ func (tx *Tx) PutNote(n casefile.Note) (casefile.Note, error) {
 	return n, nil
 }
 
-// Contained returns the tenant's contained cases.
-func (tx *Tx) Contained(t identity.Tenant) ([]casefile.Case, error) {
-	v, err := docsOf[casefile.Case](tx.ctx, tx.c, `SELECT doc FROM cases WHERE tenant = ? AND status = 'contained' ORDER BY id`, string(t))
-	return v, wrap("contained cases", tx.keep(err))
-}
-
 const selectExceptions = `SELECT doc FROM exceptions WHERE tenant = ? ORDER BY id`
 
 // Exceptions returns the tenant's exceptions, ended ones too.

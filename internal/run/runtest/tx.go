@@ -454,10 +454,5 @@ func (tx *Tx) PutAssessment(a risk.Assessment) error {
 	return err
 }
 
-// Contained is ingest.Tx's.
-func (tx *Tx) Contained(t identity.Tenant) ([]casefile.Case, error) {
-	return sorted(tx.state.cases, func(c casefile.Case) bool { return c.Tenant == t && c.Status == casefile.Contained })
-}
-
 // Exceptions is ingest.Tx's: there are none.
 func (tx *Tx) Exceptions(identity.Tenant) ([]risk.Exception, error) { return nil, nil }

@@ -114,8 +114,6 @@ func casework(t *testing.T, open func(*testing.T) Ports) {
 		}
 	})
 
-	t.Run("Contained", func(t *testing.T) { t.Parallel(); containedCases(t, open(t)) })
-
 	t.Run("MoveSignals", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)
@@ -182,22 +180,5 @@ func casework(t *testing.T, open func(*testing.T) Ports) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	})
-}
-
-// containedCases holds a store to naming the contained cases of a tenant.
-func containedCases(t *testing.T, p Ports) {
-	c := openCase(1)
-	c.Status, c.ContainedAt = casefile.Contained, at(time.Minute)
-	put(t, p, person(1), person(2), c, openCase(2))
-	update(t, p, func(tx ingest.Tx) error {
-		got, err := tx.Contained(tenant)
-		if len(got) != 1 || got[0].ID != c.ID {
-			t.Errorf("contained: %v", got)
-		}
-		if other, err := tx.Contained(elsewhere); err != nil || len(other) > 0 {
-			t.Errorf("contained in another tenant: %v, %v", other, err)
-		}
-		return err
 	})
 }
