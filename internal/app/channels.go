@@ -8,7 +8,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/cef"
-	"github.com/seed-f47efad2/cordon/internal/connector/eventhub"
+	"github.com/seed-f47efad2/cordon/internal/connector/kafka"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/push"
@@ -18,7 +18,7 @@ import (
 // partitions among the members of a consumer group, and whoever sends syslog or pushes
 // chooses a replica.
 type channels struct {
-	hubs   []*eventhub.Receiver
+	hubs   []*kafka.Receiver
 	syslog []*cef.Listener
 }
 
@@ -26,7 +26,7 @@ type channels struct {
 func (a *App) openChannels(ctx context.Context, c config.Tenant, k *tenant) error {
 	for _, h := range c.EventHubs {
 		feed := h.Feed()
-		k.hubs = append(k.hubs, eventhub.NewReceiver(h, eventhub.Options{
+		k.hubs = append(k.hubs, kafka.NewReceiver(h, kafka.Options{
 			Tenant: k.key, Take: a.taker(k.key, feed), Log: a.log, Earlier: a.earlier(context.WithoutCancel(ctx), k.key),
 			Heard:  func() { a.pipeline.Heard(k.key, feed) },
 			Failed: func(err error) { a.pipeline.Failed(k.key, feed, err) },

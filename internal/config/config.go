@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/connector/cef"
-	"github.com/seed-f47efad2/cordon/internal/connector/eventhub"
+	"github.com/seed-f47efad2/cordon/internal/connector/kafka"
 	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -111,9 +111,9 @@ type Tenant struct {
 	Protected   []Protected        `yaml:"protected"`
 	Limits      dispatch.Limits    `yaml:"limits"`
 
-	EventHubs []eventhub.Config `yaml:"event_hubs"` // read over the Kafka protocol
-	Syslog    []cef.Config      `yaml:"syslog"`     // listened for
-	Senders   []Sender          `yaml:"senders"`    // who may push signals
+	EventHubs []kafka.Config `yaml:"event_hubs"` // read over the Kafka protocol
+	Syslog    []cef.Config   `yaml:"syslog"`     // listened for
+	Senders   []Sender       `yaml:"senders"`    // who may push signals
 }
 
 // A Sender pushes signals to POST /api/signals, signed with the secret.

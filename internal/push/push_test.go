@@ -88,7 +88,7 @@ func (m *memory) take(_ context.Context, _ identity.Tenant, _ connector.Name, p 
 	return ingest.Result{}, out, nil
 }
 
-func service(t *testing.T) (*push.Service, *memory) {
+func service(t testing.TB) (*push.Service, *memory) {
 	t.Helper()
 	file := func(name, text string) secret.Ref {
 		path := filepath.Join(t.TempDir(), name)
@@ -224,8 +224,9 @@ func TestAFailureIsTriedAgain(t *testing.T) {
 func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"records":[{"id":"a"},{"id":"weak"},7]}`))
 	f.Add([]byte(`{"format":"cef","records":["x"]}`))
+	s, m := service(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, _ := service(t)
+		clear(m.past)
 		r := request(string(b))
 		a, err := s.Do(t.Context(), r)
 		if err != nil {

@@ -1,6 +1,5 @@
 // Package eventhub reads what Microsoft Entra's diagnostic settings and Microsoft
-// Defender's streaming API send to Azure Event Hubs: from files of such messages, and
-// live over the Kafka protocol, which Event Hubs speak. What is inside the envelopes
+// Defender's streaming API send to Azure Event Hubs; package kafka receives it. What is inside the envelopes
 // is read by entraid and xdr, so that a thing is the same by whichever channel it
 // comes. It keeps raw records and does not store.
 package eventhub

@@ -201,6 +201,22 @@ func TestSharedExamples(t *testing.T) {
 	}
 }
 
+// What is wrong inside a record's text is kept as it came, and the three clocks are told
+// apart in UTC.
+func TestMalformedInfoIsKept(t *testing.T) {
+	t.Parallel()
+	odd := strings.NewReplacer(`"[{\"Key\":\"userAgent\",\"Value\":\"curl/8\"},{\"Key\":\"mitreTechniques\",\"Value\":\"T1110.003\"}]"`, `"[{broken"`,
+		"2026-11-03T02:02:03.1234567Z", "2026-11-03T03:02:03+01:00", "2026-11-03T01:02:03.1234567Z", "yesterday").Replace(detection)
+	p := decode(enveloped("UserRiskEvents", odd))
+	if len(p.Signals) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	s := p.Signals[0]
+	if s.InfoRaw != "[{broken" || len(s.Notes) != 2 || !s.ActivityAt.IsZero() || s.DetectedAt.Format(time.RFC3339) != "2026-11-03T02:02:03Z" || s.UpdatedAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"records":[` + enveloped("UserRiskEvents", detection) + `]}`))
 	f.Add([]byte(enveloped("RiskyUsers", `{"id":"a","riskLastUpdatedDateTime":"2026-11-03T7:02:03Z"}`)))

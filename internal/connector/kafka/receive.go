@@ -1,4 +1,4 @@
-package eventhub
+package kafka
 
 import (
 	"cmp"
@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/connector/eventhub"
 	"github.com/seed-f47efad2/cordon/internal/connector/xdr"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -131,7 +132,7 @@ func failureOf(fetches kgo.Fetches) error {
 
 // take stores what the messages hold, and then moves the group's place behind them.
 func (r *Receiver) take(ctx context.Context, client *kgo.Client, messages []*kgo.Record) error {
-	d := NewDecoder(r.o.Tenant, r.o.Earlier)
+	d := eventhub.NewDecoder(r.o.Tenant, r.o.Earlier)
 	for _, m := range messages {
 		d.Add(m.Value, fmt.Sprintf("event hub %s partition %d offset %d", m.Topic, m.Partition, m.Offset))
 	}

@@ -1,4 +1,6 @@
-package eventhub
+// Package kafka reads Azure Event Hubs live, over the Kafka protocol, which they speak,
+// and hands what comes to eventhub to be read. It does not store.
+package kafka
 
 import (
 	"errors"
