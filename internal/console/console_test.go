@@ -18,6 +18,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
@@ -286,6 +287,13 @@ func TestForms(t *testing.T) {
 		"reveal another's":         {analyst, "/handover/" + string(g.hand), []string{"key", g.handKey}, 403, ""},
 		"reveal with another key":  {owner, "/handover/" + string(g.hand), []string{"key", "x"}, 400, ""},
 		"hand-over with no reason": {analyst, "/identities/" + string(g.quiet) + "/hand-over", nil, 400, ""},
+		"campaign unread":          {owner, "/campaigns/" + string(g.campaign) + "/approve", []string{"hash", g.root}, 400, ""},
+		"campaign of another root": {owner, "/campaigns/" + string(g.campaign) + "/approve", []string{"hash", "old", "read", "yes"}, 409, ""},
+		"campaign by an analyst":   {analyst, "/campaigns/" + string(g.campaign) + "/approve", []string{"hash", g.root, "read", "yes"}, 403, ""},
+		"campaign with no reason":  {analyst, "/campaigns", []string{"playbook", "token-theft", "canary", "5", "wave", "5"}, 400, ""},
+		"campaign of words":        {analyst, "/campaigns", []string{"playbook", "token-theft", "canary", "x", "wave", "5", "reason", "r"}, 400, ""},
+		"stop without a reason":    {owner, "/campaigns/" + string(g.going) + "/stop", nil, 400, ""},
+		"no such campaign form":    {owner, "/campaigns/" + string(g.going) + "/nothing", nil, 404, ""},
 		"no such form":             {owner, "/nothing", nil, 404, ""},
 	} {
 		if w := c.b.post(c.path, c.form...); w.Code != c.want {
@@ -293,6 +301,16 @@ func TestForms(t *testing.T) {
 		} else {
 			inspect(t, w.Body.String())
 		}
+	}
+	for _, c := range []struct{ path, reason, hash string }{
+		{string(g.campaign) + "/approve", "", g.root}, {string(g.going) + "/pause", "look", ""}, {string(g.going) + "/resume", "", ""}, {string(g.going) + "/stop", "enough", ""},
+	} {
+		if w := owner.post("/campaigns/"+c.path, "read", "yes", "hash", c.hash, "reason", c.reason); w.Code != http.StatusSeeOther {
+			t.Errorf("campaign %s: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+	if v, err := g.Desk.CampaignView(t.Context(), g.Operator("owner"), g.going); err != nil || v.Campaign.State != campaign.Stopped {
+		t.Errorf("the stopped campaign: %+v, %v", v.Campaign, err)
 	}
 	for _, c := range []struct {
 		name  string

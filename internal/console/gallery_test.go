@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
@@ -40,6 +41,8 @@ type gallery struct {
 	lone, spare         identity.ID // of one name, nothing under way
 	act                 action.ID
 	cas                 string
+	campaign, going     campaign.ID
+	root                string // of campaign
 }
 
 func check(t testing.TB, err error) {
@@ -114,6 +117,22 @@ func newGallery(t testing.TB) *gallery {
 	g.hand, g.handKey = h.Run.Run.ID, h.Key
 	s.Pass(95 * time.Second)
 
+	// A campaign that waits for its approval, and one that goes.
+	for n, id := range []*campaign.ID{&g.campaign, &g.going} {
+		v, err := s.Desk.ProposeCampaign(ctx, s.Operator("second"), desk.CampaignWish{
+			Tenant: desktest.Tenant, Playbook: "token-theft", Reason: "a breach of " + hostile[:1500], Canary: 1 + n,
+		})
+		check(t, err)
+		*id = v.Campaign.ID
+		if n == 0 {
+			g.root = v.Campaign.Hash
+		}
+		if n == 1 {
+			_, err := s.Desk.DecideCampaign(ctx, s.Operator("responder"), *id, true, v.Campaign.Hash, "")
+			check(t, err)
+		}
+	}
+
 	s.Store.SeedFeeds(
 		connector.FeedState{Tenant: desktest.Tenant, Stream: "entraid.riskDetections", Interval: 15 * time.Second, Success: s.Now().Add(-4 * time.Second)},
 		connector.FeedState{Tenant: desktest.Tenant, Stream: "defender.sensors/<script>alert(1)</script>", Source: "defender.sensors", Success: s.Now(), Says: "notHealthyHigh, stopped", Silent: true, SilentAt: s.Now().Add(-time.Hour)})
@@ -128,6 +147,7 @@ func newGallery(t testing.TB) *gallery {
 		"actions": "/actions", "action": "/actions/" + string(g.act),
 		"signal": "/signals/" + string(desktest.Tenant) + "/" + string(signal.RiskDetection) + "/" + url.PathEscape("d-travel/1"),
 		"case":   "/cases/" + g.cas, "further": "/cases/" + g.cas + "/further", "links": "/identities/" + id + "/links?day=2026-03-01",
+		"campaigns": "/campaigns", "campaign": "/campaigns/" + string(g.campaign), "going": "/campaigns/" + string(g.going),
 		"exceptions": "/exceptions", "sweep": "/sweep?days=30",
 		"feeds": "/feeds", "hold": "/hold", "audit": "/audit", "reveal": "/handover/" + string(g.hand), "error": "/nothing", "signin": "/signin",
 	}

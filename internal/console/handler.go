@@ -43,6 +43,7 @@ func (c *Console) routes() {
 	c.mux.HandleFunc("GET /handover/{id}", c.reveal)
 	c.commands()
 	c.casework()
+	c.campaignRoutes()
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, fault.Errorf(fault.NotFound, "There is no page %s.", r.URL.Path))
 	})

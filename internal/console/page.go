@@ -140,10 +140,17 @@ var said = map[string]string{
 	"verdict":   "The case is closed.",
 	"signedout": "You are signed out.",
 	"noted":     "Written down.",
-	"linked":    "Linked. Its signals and its case are here now.",
-	"unlinked":  "Unlinked. This is where the account went.",
-	"excepted":  "In force. Whom it is about was assessed anew.",
-	"ended":     "Ended. Whom it was about was assessed anew.",
+	"proposed":  "Planned. Nothing leaves before others have approved it.",
+
+	"campaign-approve": "Your answer is written down.",
+	"campaign-reject":  "Rejected. The reason is in the trail.",
+	"campaign-pause":   "Paused. Nothing further leaves.",
+	"campaign-resume":  "It goes on.",
+	"campaign-stop":    "Stopped. What has not left is withdrawn.",
+	"linked":           "Linked. Its signals and its case are here now.",
+	"unlinked":         "Unlinked. This is where the account went.",
+	"excepted":         "In force. Whom it is about was assessed anew.",
+	"ended":            "Ended. Whom it was about was assessed anew.",
 }
 
 // open builds the head of a page for whoever is signed in. ok is false when
