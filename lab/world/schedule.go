@@ -32,7 +32,8 @@ func (w *World) RequestRole(a Actor, eligible bool, o Object) (Item, []Effect, e
 	object := map[bool]string{false: "roleAssignmentScheduleInstances/", true: "roleEligibilityScheduleInstances/"}[eligible] + principal
 	c := &change{w: w, at: now, actor: a}
 	due := plus(now, w.delays.Revocation)
-	status, do := "", func(time.Time) {}
+	var status string
+	var do func(time.Time)
 	switch text("action") {
 	case "adminRemove":
 		if held == "" {
