@@ -326,6 +326,29 @@ func identities(t *testing.T, open func(*testing.T) Ports) {
 		if err != nil {
 			t.Error(err)
 		}
+
+		// In reach, an account of Active Directory is stale until all of it was read: what
+		// every directory knows, and what it is a member of.
+		reach := []identity.Provider{identity.EntraID, identity.ActiveDirectory}
+		for _, c := range []struct {
+			what  string
+			facts identity.Facts
+			stale bool
+		}{
+			{"never read", identity.Facts{}, true},
+			{"without its groups", identity.Facts{AsOf: start}, true},
+			{"with old groups", identity.Facts{AsOf: start, RolesAsOf: at(-time.Hour)}, true},
+			{"read", identity.Facts{AsOf: start, RolesAsOf: start}, false},
+			{"of another domain", identity.Facts{RolesAsOf: start, OnPremises: &identity.OnPremises{Class: identity.ClassForeign}}, false},
+		} {
+			i := onprem
+			i.Accounts = []identity.Account{{Ref: onprem.Accounts[0].Ref, Facts: c.facts}}
+			put(t, p, i)
+			refs, err := p.Ingest.StaleFacts(t.Context(), tenant, at(-time.Minute), 10, reach...)
+			if got := slices.Contains(refs, i.Accounts[0].Ref); err != nil || got != c.stale || len(refs) < 2 {
+				t.Errorf("on premises, %s: stale %v in %v, %v", c.what, got, refs, err)
+			}
+		}
 	})
 
 	t.Run("DirectoryFacts", func(t *testing.T) {
