@@ -80,14 +80,14 @@ func tenantOf(c config.Config, name string) (config.Tenant, error) {
 }
 
 func printReplay(w io.Writer, r run.Replayed, all bool) {
-	fmt.Fprintf(w, "%s: %s of %s, %s to %s; nothing was written\n", plural(len(r.Runs), "run"), plural(r.Signals, "signal"), fmt.Sprintf("%d identities", r.Identities),
+	fmt.Fprintf(w, "%s: %s of %s, %s to %s; nothing was written\n", plural(len(r.Runs), "run"), plural(r.Signals, "signal"), people(r.Identities),
 		r.From.UTC().Format(time.DateTime), r.Until.UTC().Format(time.DateTime))
 	for _, p := range r.Playbooks {
 		precision := "no verdicts"
 		if p.Precision != nil {
 			precision = fmt.Sprintf("precision %.0f%% (%d compromised, %d harmless, %d without a verdict)", 100**p.Precision, p.Compromised, p.Harmless, p.Unjudged)
 		}
-		fmt.Fprintf(w, "%s: %d runs on %d: %d act, %d observe, %d refused, %d held, %d other; %s; %s\n", p.Playbook, p.Runs, p.Identities,
+		fmt.Fprintf(w, "%s: %s on %s: %d act, %d observe, %d refused, %d held, %d other; %s; %s\n", p.Playbook, plural(p.Runs, "run"), people(p.Identities),
 			p.Act, p.Observe, p.Refused, p.Held, p.Other, plural(p.Approvals, "approval"), precision)
 		if p.Faults > 0 {
 			fmt.Fprintf(w, "%s: its trigger could not be decided %d times\n", p.Playbook, p.Faults)
@@ -109,4 +109,11 @@ func printReplay(w io.Writer, r run.Replayed, all bool) {
 		}
 		fmt.Fprintln(w, clean(line))
 	}
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 identity"
+	}
+	return fmt.Sprintf("%d identities", n)
 }
