@@ -1,6 +1,7 @@
 package activedirectory_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -46,6 +47,11 @@ func TestRotationIsPeoplesWorkAndProven(t *testing.T) {
 	if err := b.Modify(t.Context(), b.Controllers[0], fmt.Sprintf("dn: %s\nchangetype: add\nobjectClass: computer\nsAMAccountName: AZUREADSSOACC$\nuserAccountControl: 4096\nunicodePwd:: %s\n", dn, newKey())); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // the domain may be used again
+		if err := b.Modify(context.Background(), b.Controllers[0], "dn: "+dn+"\nchangetype: delete\n"); err != nil {
+			t.Error(err)
+		}
+	})
 	r := b.begin(t, name, a, nil)
 	before := b.shows(t, b.Controllers[0], dn, "uSNChanged")
 	if o := b.do(t, name, r); o.Verdict != action.Accepted || !strings.Contains(o.Reason, "a person does it") {
