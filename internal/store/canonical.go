@@ -76,6 +76,13 @@ func (c *canonical) identities() error {
 	for _, i := range list {
 		owner := i.ID
 		i.ID, i.CreatedAt, i.UpdatedAt = "", time.Time{}, time.Time{}
+		for n := range i.Accounts {
+			i.Accounts[n].Since = time.Time{}
+		}
+		i.LivesIn = identity.ID(c.names[i.LivesIn])
+		for n := range i.Links {
+			i.Links[n].At, i.Links[n].Other = time.Time{}, identity.ID(c.names[i.Links[n].Other])
+		}
 		for n := range i.Conflicts {
 			i.Conflicts[n].At = time.Time{}
 			for k, o := range i.Conflicts[n].Owners {
