@@ -28,6 +28,7 @@ func TestHybrid(t *testing.T) {
 	d := lab.Domain(t)
 	s := newScene(t, d)
 	s.doctor(t)
+	s.doctorNames(t)
 	s.lookUp(t)
 	s.serve(t)
 	// Alone, because the synchronisation brings everybody's state at once.

@@ -268,6 +268,30 @@ func (s *scene) doctor(t *testing.T) {
 	}
 }
 
+// doctorNames: what is wrong on the way to a domain is told apart, with what helps.
+func (s *scene) doctorNames(t *testing.T) {
+	t.Helper()
+	whole, err := os.ReadFile(filepath.Join(s.dir, "cordon.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ from, to, want string }{
+		"untrusted":      {fmt.Sprintf("        ca_file: %q\n", s.CAFile), "", "give the issuer of the controllers' certificates in ca_file"},
+		"another name":   {s.Controllers[0].Host, "dc9." + s.Name, "name the controller in dcs as its certificate does"},
+		"wrong password": {"file:ad-password", "file:token", "user name or password is wrong"},
+		"no way":         {s.Controllers[0].Addr, "127.0.0.1", "open the way to the controller"},
+	} {
+		file := filepath.Join(s.dir, "doctor.yaml")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(whole), c.from, c.to)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), s.bin, "doctor", "--config", file).CombinedOutput()
+		if _, exited := err.(*exec.ExitError); !exited || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: want %q, got %v\n%s", name, c.want, err, out)
+		}
+	}
+}
+
 // lookUp: one account by each of its names, and names that are nobody's.
 func (s *scene) lookUp(t *testing.T) {
 	t.Helper()
