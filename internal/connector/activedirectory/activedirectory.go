@@ -63,7 +63,7 @@ func (a *Accounts) Facts(ctx context.Context, refs []identity.Ref) ([]connector.
 	if len(named) == 0 {
 		return nil, nil
 	}
-	views, err := a.Directory.SeeEverywhere(ctx, subjects, attributes...)
+	views, err := a.views(ctx, subjects)
 	if err != nil {
 		return nil, fmt.Errorf("read accounts of %s: %w", a.Directory.Domain(), err)
 	}
@@ -83,6 +83,26 @@ func (a *Accounts) Facts(ctx context.Context, refs []identity.Ref) ([]connector.
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// everywhereFor is how long all controllers together are waited for: one that is gone
+// must not keep what the others say.
+const everywhereFor = 2 * time.Second
+
+// views reads the subjects on every writable controller that answers soon, and when
+// none does on the preferred one.
+func (a *Accounts) views(ctx context.Context, subjects []directory.Subject) ([]directory.View, error) {
+	soon, cancel := context.WithTimeout(ctx, everywhereFor)
+	defer cancel()
+	views, err := a.Directory.SeeEverywhere(soon, subjects, attributes...)
+	if err == nil && slices.ContainsFunc(views, func(v directory.View) bool { return v.Err == nil }) || ctx.Err() != nil {
+		return views, err
+	}
+	v, err := a.Directory.See(ctx, subjects, attributes...)
+	if err != nil {
+		return nil, err
+	}
+	return []directory.View{v}, nil
 }
 
 // domain returns our own account and the domain's head, read again when old.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,6 +232,40 @@ userAccountControl: 4096
 	got, err := a.Facts(t.Context(), []identity.Ref{{SID: d.Reader.SID + "9"}, {UPN: "nobody@corp.example"}})
 	if err != nil || len(got) != 1 || got[0].Facts.Found == nil || *got[0].Facts.Found {
 		t.Errorf("an account that is not there: %+v, %v", got, err)
+	}
+}
+
+// A controller that takes connections and says nothing keeps nothing from being read.
+func TestSilentControllerKeepsNothing(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(d.Containment.Password), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wire := &addc.Wire{Domain: d}
+	c, err := directory.New(directory.Config{Domain: d.Name, DCs: []string{"gone." + d.Name, d.Controllers[0].Host}, CAFile: d.CAFile,
+		Bind: directory.Bind{UPN: d.Containment.UPN, Password: secret.Ref("file:" + file)}},
+		directory.Options{Timeout: 4 * time.Second, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "gone.") {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", silent.Addr().String())
+			}
+			return wire.Dial(ctx, network, address)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a := &activedirectory.Accounts{Directory: c, Now: time.Now}
+	p := bed{d}.take(t)
+	got, err := a.Facts(t.Context(), []identity.Ref{{SID: p.SID}})
+	if err != nil || len(got) != 1 || got[0].Facts.OnPremises == nil || got[0].Ref.GUID != p.GUID {
+		t.Errorf("facts: %+v, %v", got, err)
 	}
 }
 
