@@ -169,7 +169,15 @@ func (c *contribution) except(in Input, now time.Time) {
 	}
 }
 
+// byStrength orders what happened before what an administrator, or we, said of it:
+// the first line is the reason that a case shows.
 func byStrength(a, b *contribution) int {
+	if a.s.Feedback() != b.s.Feedback() {
+		if a.s.Feedback() {
+			return 1
+		}
+		return -1
+	}
 	if c := cmp.Or(cmp.Compare(b.p, a.p), a.at.Compare(b.at), strings.Compare(string(a.s.Source), string(b.s.Source)),
 		strings.Compare(a.s.ExternalID, b.s.ExternalID), strings.Compare(a.attack, b.attack), strings.Compare(a.s.IP, b.s.IP), cmp.Compare(a.accounts, b.accounts)); c != 0 {
 		return c
