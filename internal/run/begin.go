@@ -144,8 +144,12 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	if err != nil || file.Status == casefile.Closed {
 		return nil, err
 	}
-	if err := d.stir(tx, runs); err != nil {
+	if stirred, err := d.stir(tx, runs); err != nil {
 		return fail(err)
+	} else if stirred { // what waited may have come to its end, and more with it
+		if runs, err = tx.RunsOfCase(t, c); err != nil {
+			return fail(err)
+		}
 	}
 	var started []Run
 	for _, r := range newest(runs, func(r Run) string { return r.Playbook.ID + "\x00" + r.OnceKey }) {
@@ -206,7 +210,8 @@ func (d *Driver) Withdraw(tx Tx, t identity.Tenant, c casefile.ID, by access.Act
 		if r.State.Final() || r.Playbook.ID == UndoPlaybook {
 			continue
 		}
-		if err := d.withdraw(tx, r, by, reason); err != nil {
+		// It is read again: the end of one run may have moved another.
+		if err := d.WithdrawRun(tx, Key{t, r.ID}, by, reason); err != nil {
 			return err
 		}
 	}

@@ -125,8 +125,15 @@ func (d *Driver) release(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// expire takes one action back. It is asked for once: what becomes of it, the undo
-// run and its case say.
+// retrySoonest and retryLatest bound how soon an undo that came to nothing is asked
+// for again: after as long as it is overdue.
+const (
+	retrySoonest = time.Hour
+	retryLatest  = 24 * time.Hour
+)
+
+// expire takes one action back. While it stands it stays due: an undo that fails,
+// or that a person began and that failed, is asked for again later.
 func (d *Driver) expire(tx Tx, was action.Action) (bool, error) {
 	a, err := tx.Action(was.Tenant, was.ID)
 	if err != nil {
@@ -136,37 +143,62 @@ func (d *Driver) expire(tx Tx, was action.Action) (bool, error) {
 	if a.State != action.Verified || a.ExpiresAt.IsZero() || a.ExpiresAt.After(now) {
 		return false, nil // taken back or prolonged meanwhile
 	}
-	stood := a.TTL
-	a.ExpiresAt = time.Time{}
+	overdue := now.Sub(a.VerifiedAt.Add(a.TTL))
+	a.ExpiresAt = now.Add(min(max(overdue, retrySoonest), retryLatest))
 	if a, err = tx.PutAction(a); err != nil {
 		return false, err
 	}
-	reason := fmt.Sprintf("it was to stand for %s", stood)
+	if d.Mode(a.Tenant) == playbook.Observe {
+		return false, nil // nothing leaves; it is asked again
+	}
+	reason := fmt.Sprintf("it was to stand for %s", a.TTL)
 	_, err = d.BeginUndo(tx, []action.Action{a}, access.BySystem("run"), reason)
 	if !errors.Is(err, fault.Conflict) {
 		return err == nil, err
 	}
+	if a.UndoneBy != "" {
+		return false, nil // an undo is under way already
+	}
+	a.ExpiresAt = time.Time{} // it cannot be taken back, and never will be
+	if a, err = tx.PutAction(a); err != nil {
+		return false, err
+	}
 	return false, tx.Audit(audit.Entry{
 		Tenant: a.Tenant, At: now, Actor: access.BySystem("run"), Kind: audit.UndoAsked, Identity: string(a.Identity),
-		Case: a.Case, Run: a.Run, Action: string(a.ID), Text: fmt.Sprintf("%s, and is not taken back: %v", reason, err),
+		Case: a.Case, Run: a.Run, Action: string(a.ID), Text: reason + ", and there is nothing that could be taken back",
 	})
 }
 
-// stir asks the conditions that runs of the case wait for.
-func (d *Driver) stir(tx Tx, runs []Run) error {
+// stir asks the conditions that runs of the case wait for, and reports whether there
+// were any.
+func (d *Driver) stir(tx Tx, runs []Run) (bool, error) {
+	stirred := false
 	for _, r := range runs {
-		if r.State.Final() || r.Plan == nil {
+		if !waitsFor(r) {
 			continue
 		}
-		for n, s := range r.Steps {
-			if r.Plan.Steps[n].Kind != playbook.KindWait || s.State != StepActing {
-				continue
-			}
-			if _, err := d.move(tx, r, nil, []Event{Stirred{}}); err != nil {
-				return err
-			}
-			break
+		// The end of one run may have moved another.
+		r, err := tx.Run(r.Tenant, r.ID)
+		if err != nil {
+			return stirred, err
+		}
+		stirred = true
+		if _, err := d.move(tx, r, nil, []Event{Stirred{}}); err != nil {
+			return stirred, err
 		}
 	}
-	return nil
+	return stirred, nil
+}
+
+// waitsFor reports whether a condition of r is waited for.
+func waitsFor(r Run) bool {
+	if r.State.Final() || r.Plan == nil {
+		return false
+	}
+	for n, s := range r.Steps {
+		if r.Plan.Steps[n].Kind == playbook.KindWait && s.State == StepActing {
+			return true
+		}
+	}
+	return false
 }

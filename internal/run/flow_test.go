@@ -467,3 +467,32 @@ func TestUndecidedIsPlannedAnew(t *testing.T) {
 	h.act(h.only(runtest.Revoke).ID, done...)
 	h.want(again[0].ID, run.Contained)
 }
+
+// An undo that fails is asked for again: what was to stand for a time must not
+// stand for ever because the directory was busy once.
+func TestTTLIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.shape(func(p *playbook.Plan) { p.Steps[0].TTL = time.Hour; p.Steps = p.Steps[:1] })
+	h.begin(match("contain"))
+	id := h.only(runtest.Disable).ID
+	h.act(id, done...)
+	h.clock.Add(time.Hour)
+	h.reconcile()
+	h.act(h.only(runtest.Enable).ID, action.Running, action.Failed)
+	h.clock.Add(30 * time.Minute)
+	h.reconcile()
+	if n := len(h.actions()); n != 2 {
+		t.Fatalf("%d actions half an hour later, want 2", n)
+	}
+	h.clock.Add(31 * time.Minute)
+	h.reconcile()
+	h.act(h.only(runtest.Enable).ID, done...)
+	h.update(func(tx run.Tx) error {
+		a, err := tx.Action(tenant, id)
+		if a.State != action.Reverted {
+			t.Errorf("the containment is %s", a.State)
+		}
+		return err
+	})
+}
