@@ -285,7 +285,9 @@ func groupsOf(i identity.Identity) map[string]bool {
 	out := map[string]bool{}
 	for _, a := range i.Accounts {
 		for _, g := range a.Facts.GroupsRead {
-			out[groupID(g)] = out[groupID(g)]
+			if id := groupID(g); !out[id] {
+				out[id] = false
+			}
 		}
 		for _, g := range a.Facts.Groups {
 			out[groupID(g)] = true

@@ -158,7 +158,6 @@ func (tx *Tx) scanRisk(t identity.Tenant, r rows) (*kept, error) {
 // A told is a signal or an account risk on its way in: what a source may tell
 // again, and in other words.
 type told struct {
-	what     string // for people
 	list     string // which list of its owner it is in
 	row      row
 	history  string // the table of its other versions

@@ -66,16 +66,6 @@ func membership(group string) func(testing.TB, *bed, string) any {
 	}
 }
 
-// state is the parameter of an action that puts something back.
-func state(t testing.TB, v map[string][][]byte) map[string]any {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]any{activedirectory.ParamState: string(text)}
-}
-
 func furtherConformance() []conformance {
 	nothing := func(testing.TB, *bed, addc.Account) {}
 	return []conformance{

@@ -32,10 +32,11 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/secret"
 )
 
+const tenant identity.Tenant = "11111111-1111-4111-8111-111111111111"
+
 const (
-	tenant     identity.Tenant = "11111111-1111-4111-8111-111111111111"
-	hub                        = "insights-logs-userriskevents"
-	connection                 = "Endpoint=sb://127.0.0.1/;SharedAccessKeyName=listen;SharedAccessKey=c2VjcmV0LWtleQ=="
+	hub        = "insights-logs-userriskevents"
+	connection = "Endpoint=sb://127.0.0.1/;SharedAccessKeyName=listen;SharedAccessKey=c2VjcmV0LWtleQ=="
 )
 
 // A namespace is a server of the Kafka protocol that asks for TLS and the connection

@@ -61,7 +61,7 @@ func Decode(t identity.Tenant, raw []byte) (r record.Record, reason string) {
 	raw = bytes.TrimSpace(raw)
 	var e event
 	var err error
-	kept := json.RawMessage(raw)
+	var kept json.RawMessage
 	if bytes.HasPrefix(raw, []byte("<")) {
 		e, err = parseXML(raw)
 		kept, _ = json.Marshal(strings.ToValidUTF8(string(raw), "\uFFFD")) // a string: cannot fail

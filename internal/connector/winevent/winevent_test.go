@@ -17,10 +17,11 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/record"
 )
 
+const tenant identity.Tenant = "11111111-1111-1111-1111-111111111111"
+
 const (
-	tenant identity.Tenant = "11111111-1111-1111-1111-111111111111"
-	actor                  = "S-1-5-21-1-2-3-1109"
-	target                 = "S-1-5-21-1-2-3-1104"
+	actor  = "S-1-5-21-1-2-3-1109"
+	target = "S-1-5-21-1-2-3-1104"
 )
 
 // The forms in which one event travels.
