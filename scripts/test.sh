@@ -43,7 +43,7 @@ unit() {
   rc=$?
   grep -E '^(ok|FAIL|---? FAIL|panic:|WARNING: DATA RACE)|no test files' "$log" | grep -v 'no test files'
   while read -r line; do left+=("$line"); done < <(grep -A1 -E '^ *--- SKIP' "$log" | sed -nE 's/^ *--- SKIP: ([^ ]+).*/test \1/p' | sort -u)
-  [ $rc -eq 0 ] || { echo "what failed:"; grep -A 15 -E '^ *--- FAIL|^panic:|WARNING: DATA RACE|\[build failed\]' "$log" | head -400; }
+  [ $rc -eq 0 ] || { echo "what failed:"; grep -E '^ +[A-Za-z0-9_]+(_test)?\.go:[0-9]+: |^ *FAIL: testdata' "$log" | cut -c1-400 | head -60; grep -A 15 -E '^ *--- FAIL|^panic:|WARNING: DATA RACE|\[build failed\]' "$log" | head -400; }
   rm -f "$log"
   return $rc
 }

@@ -107,7 +107,7 @@ func writeEvidence(dir string, v desk.Evidence) error {
 }
 
 func newSweep(e Env) *cobra.Command {
-	c := &cobra.Command{Use: "sweep [CASE]", Short: "What was left behind: methods, devices, consents, credentials, roles, guests",
+	c := &cobra.Command{Use: "sweep [CASE]", Short: "What was left behind: methods, devices, consents, roles, guests",
 		Long: "With CASE: by or on its accounts since its first signal. Without: in the tenant\nsince --since (a week ago), whoever did it."}
 	t, asJSON := targetFlags(c), jsonFlag(c)
 	tenant := c.Flags().String("tenant", "", "the tenant to look through (id)")
@@ -181,7 +181,7 @@ func printSimilar(s sheet, v desk.Precedents) {
 
 // identityCommands is what stands below "identities" besides list and show.
 func identityCommands(e Env) []*cobra.Command {
-	links := &cobra.Command{Use: "links IDENTITY", Short: "Its accounts on a day, what was changed by hand, who may be the same", Args: exactly("IDENTITY"),
+	links := &cobra.Command{Use: "links IDENTITY", Short: "Its accounts on a day, changes by hand, who may be the same", Args: exactly("IDENTITY"),
 		Long: "Weak names only propose: nothing is merged by them. --at DATE shows which accounts\nwere linked then."}
 	t, asJSON := targetFlags(links), jsonFlag(links)
 	at := links.Flags().String("at", "", "a day (2026-11-25) or a time (RFC 3339); now when left out")
@@ -297,7 +297,7 @@ func newExceptions(e Env) *cobra.Command {
 	var x risk.Exception
 	var kind, who, until string
 	add := newDeed(e, deed[desk.ExceptionView]{
-		use: "add NAME --kind KIND --owner WHO --until DAY --reason TEXT", short: "Let findings about unusual places count for less", args: []string{"NAME"}, reason: true,
+		use: "add NAME --kind KIND --owner WHO --until DAY", short: "Let findings about unusual places count for less", args: []string{"NAME"}, reason: true,
 		long: "Named locations and VPN egress are --range; a known traveller is --identity, with\n--country where the journey leads. It lowers and says so; it hides nothing, and\nnever lowers Microsoft's own level.",
 		do: func(ctx context.Context, s *session, args []string, reason string) (desk.ExceptionView, error) {
 			in := x

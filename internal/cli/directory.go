@@ -12,14 +12,14 @@ import (
 )
 
 func newDirectory(e Env) *cobra.Command {
-	return group("directory", "Active Directory: single accounts, and the rights that Cordon's account needs", newDirectoryGrant(e), newDirectoryShow(e))
+	return group("directory", "Active Directory: single accounts, and what Cordon's needs", newDirectoryGrant(e), newDirectoryShow(e))
 }
 
 func newDirectoryGrant(e Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "grant --print --account NAME --ou DN", Short: "Write down the least rights for the actions chosen", Args: cobra.NoArgs,
 		Long: "Prints the commands that give one account exactly what the chosen actions need on\nthe objects below organisational units, for an administrator to read and run:\nCordon never changes its own rights. The form for Samba is tried against a Samba\ndomain controller; the forms for Windows are untested.",
-		Example: "  cordon directory grant --print --account svc-cordon --ou 'OU=Staff,DC=corp,DC=example' \\\n" +
+		Example: "  cordon directory grant --print --account svc-cordon \\\n      --ou 'OU=Staff,DC=corp,DC=example' \\\n" +
 			"      --actions disable,reset_password,unlock",
 	}
 	var g activedirectory.Grant

@@ -129,5 +129,8 @@ func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
+	if stem, ok := strings.CutSuffix(thing, "ity"); ok {
+		return fmt.Sprintf("%d %sities", n, stem)
+	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }

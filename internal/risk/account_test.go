@@ -257,6 +257,21 @@ func TestResiduals(t *testing.T) {
 	}
 }
 
+// What is hardly likely corroborates nothing, whatever was taken in before it.
+func TestWhatIsHardlyLikelyDoesNotCorroborate(t *testing.T) {
+	t.Parallel()
+	of := func(src signal.Source, id string, ref identity.Ref) signal.Signal {
+		return signal.Signal{Tenant: "tenant", Source: src, ExternalID: id, Type: "leakedCredentials", Level: signal.LevelNone, State: signal.StateAtRisk,
+			Subject: ref, ActivityAt: epoch, DetectedAt: epoch, UpdatedAt: epoch}
+	}
+	strong := []signal.Signal{of(signal.RiskDetection, "a", cloudRef), of(signal.RiskDetection, "b", premRef)}
+	weak := of(signal.DefenderAlert, "c", cloudRef) // a kind that is not known, of no level
+	alone, with := risk.Assess(risk.Input{Tenant: "tenant", Signals: strong}, epoch), risk.Assess(risk.Input{Tenant: "tenant", Signals: append(strong, weak)}, epoch)
+	if with.Score != alone.Score || with.Accounts[0].Score != with.Score {
+		t.Errorf("the score is %d, without it %d; the accounts' %+v", with.Score, alone.Score, with.Accounts)
+	}
+}
+
 // Several accounts, exceptions and any order: the points sum, the highest account is
 // the identity's, and it stays the same number.
 func TestAssessLawsOverAccounts(t *testing.T) {

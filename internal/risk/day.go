@@ -42,15 +42,12 @@ func (d *daybook) add(c *contribution) {
 	const day = int64(24 * time.Hour / time.Microsecond)
 	for n := range d.anchors {
 		o := &d.anchors[n]
-		switch age := o.at - a.at; {
-		case age >= 0 && age <= day && a.counts:
+		age := o.at - a.at
+		if age >= 0 && age <= day && a.counts {
 			o.stages, o.products = o.stages|a.stage, o.products|a.product
 			d.note(o)
-			if age != 0 {
-				break
-			}
-			fallthrough
-		case age <= 0 && age >= -day && o.counts:
+		}
+		if age <= 0 && age >= -day && o.counts {
 			a.stages, a.products = a.stages|o.stage, a.products|o.product
 		}
 	}
