@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for the given time (10s, 10m), two side by side on each
+# Runs each fuzz target for the given time (10s, 10m), three side by side on each
 # core (a target waits for its build and its start as long as it computes), and stops with the output of the first that fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,5 +33,5 @@ export -f one
 
 targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' /dev/null)
 [ -n "$targets" ] || { echo "no fuzz target found" >&2; exit 1; }
-echo "$targets" | tr '\n' '\0' | xargs -0 -P "$((2 * $(nproc)))" -I{} bash -c 'one "$1"' _ {}
+echo "$targets" | tr '\n' '\0' | xargs -0 -P "$((3 * $(nproc)))" -I{} bash -c 'one "$1"' _ {}
 echo "$(echo "$targets" | wc -l) fuzz targets, $FUZZTIME each, no crash"

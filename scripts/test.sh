@@ -47,16 +47,29 @@ unit() {
   rm -f "$log"
   return $rc
 }
+# together runs suites that mostly wait side by side, and shows each by itself.
+together() { # name…
+  local name logs pids=() from=$SECONDS n=0
+  logs=$(mktemp -d)
+  for name in "$@"; do "$name" >"$logs/$name" 2>&1 & pids+=($!); done
+  for name in "$@"; do
+    wait "${pids[$n]}"; local rc=$?
+    n=$((n + 1))
+    printf '\n== %s\n' "$name"; cat "$logs/$name"
+    if [ $rc -eq 0 ]; then printf '== %s passed by second %d\n' "$name" $((SECONDS - from)); else failed+=("$name"); printf '== %s FAILED by second %d\n' "$name" $((SECONDS - from)); fi
+  done
+  rm -rf "$logs"
+}
 kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
 hybrid() { go test ./test/hybrid -count=1 -timeout 5m; }
 egress() { go test ./test/egress -count=1 -timeout 5m; }
-demo_once() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
+demo() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
 wants lint && suite lint make -s lint
 wants unit && suite unit unit
-wants demo && suite demo demo_once
-wants hybrid && suite hybrid hybrid
-wants egress && suite egress egress
+waiting=()
+for name in demo hybrid egress; do wants "$name" && waiting+=("$name"); done
+[ ${#waiting[@]} -gt 0 ] && together "${waiting[@]}"
 wants kill && suite kill kill_short
 wants fuzz && suite fuzz scripts/fuzz.sh 10s
 
