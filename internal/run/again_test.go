@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
@@ -89,6 +90,60 @@ func TestWhatARunLearntTakesUpItsHeldSteps(t *testing.T) {
 	h.act(h.only(runtest.Disable).ID, action.Running, action.AcceptedState, action.Verified)
 	h.reconcile()
 	h.wantCase(casefile.Contained, "")
+}
+
+// What people approved as one of many is not planned anew by itself: nobody approved
+// the other plan, and its campaign may be paused or stopped.
+func TestAnotherPlanThanTheCampaignsIsNotBegunByItself(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.beginWith("contain", run.Consent{Campaign: "cmp_1", PlanHash: "another"})
+	h.want(r.ID, run.HeldState)
+	var started []run.Run
+	h.update(func(tx run.Tx) (err error) { started, err = h.driver.Again(tx, tenant, h.file); return err })
+	if len(started) != 0 || len(h.actions()) != 0 {
+		t.Errorf("%d runs and %d actions that nobody approved", len(started), len(h.actions()))
+	}
+	h.wantCase(casefile.Waiting, "another one than was approved")
+}
+
+// A run of its own does not wait until a campaign that wants the same has come to it.
+func TestACampaignDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["contain"] = runtest.Steps(runtest.Disable)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	h.beginWith("contain", run.Consent{Campaign: "cmp_1", Place: 4000, PlanHash: "plan of contain for " + string(h.id)})
+	if a := h.only(runtest.Disable); a.Campaign != "cmp_1" {
+		t.Fatalf("%+v", a)
+	}
+	h.beginWith("other", run.Consent{Campaign: "cmp_2", PlanHash: "plan of other for " + string(h.id)})
+	if a := h.only(runtest.Disable); a.Campaign != "cmp_1" {
+		t.Errorf("another campaign takes it out of the order: %+v", a)
+	}
+	own, _ := h.begin(match("other"))
+	a := h.only(runtest.Disable)
+	if a.Campaign != "" || a.Place != 0 || !own.Steps[0].Adopted || own.Steps[0].Action != a.ID {
+		t.Errorf("it waits for the campaign: %+v", a)
+	}
+	h.act(a.ID, done...)
+	h.clock.Add(2 * time.Second)
+	h.reconcile()
+	h.want(own.ID, run.Contained)
+}
+
+// beginWith starts a run of a campaign.
+func (h *house) beginWith(id string, c run.Consent) (r run.Run) {
+	h.t.Helper()
+	h.update(func(tx run.Tx) error {
+		in, err := h.driver.Input(tx, tenant, h.id, []string{playbook.OnManual}, nil)
+		if err != nil {
+			return err
+		}
+		r, _, err = h.driver.Begin(tx, run.Start{Match: match(id), Case: h.file, Input: in, AskedBy: access.ByOperator("asker"), Consent: &c})
+		return err
+	})
+	return r
 }
 
 // A hold that stays is not asked again for ever.

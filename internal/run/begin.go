@@ -133,7 +133,8 @@ func frees(old, next playbook.Plan) bool {
 
 // Again plans anew those runs of the case that were held, as a whole or in some
 // steps, when the new plan holds less. What they did already is adopted, not done
-// twice. It returns the runs it started.
+// twice. A run of a campaign stays held: people approved its plan as one of many,
+// and nobody the next one. It returns the runs it started.
 func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	fail := func(err error) ([]Run, error) { return nil, fmt.Errorf("plan case %s anew: %w", c, err) }
 	file, err := tx.Case(t, c)
@@ -153,7 +154,7 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	}
 	var started []Run
 	for _, r := range newest(runs, func(r Run) string { return r.Playbook.ID + "\x00" + r.OnceKey }) {
-		if !wanting(r) {
+		if !wanting(r) || r.Consent != nil {
 			continue
 		}
 		in, err := d.again(tx, r)

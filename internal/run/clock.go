@@ -151,6 +151,13 @@ func (d *Driver) expire(tx Tx, was action.Action) (bool, error) {
 	if d.Mode(a.Tenant) == playbook.Observe {
 		return false, nil // nothing leaves; it is asked again
 	}
+	if until, needed, err := d.neededBeyond(tx, a, now); err != nil || needed {
+		if err == nil {
+			a.ExpiresAt = until
+			_, err = tx.PutAction(a)
+		}
+		return false, err
+	}
 	reason := fmt.Sprintf("it was to stand for %s", a.TTL)
 	_, err = d.BeginUndo(tx, []action.Action{a}, access.BySystem("run"), reason)
 	if !errors.Is(err, fault.Conflict) {
@@ -167,6 +174,23 @@ func (d *Driver) expire(tx Tx, was action.Action) (bool, error) {
 		Tenant: a.Tenant, At: now, Actor: access.BySystem("run"), Kind: audit.UndoAsked, Identity: string(a.Identity),
 		Case: a.Case, Run: a.Run, Action: string(a.ID), Text: reason + ", and there is nothing that could be taken back",
 	})
+}
+
+// neededBeyond reports whether a later action had the same effect, found it there
+// already, and is to last longer, and until when; the zero time is for ever. What that
+// one relies on is taken back with a, which alone knows what there was before.
+func (d *Driver) neededBeyond(tx Tx, a action.Action, now time.Time) (until time.Time, needed bool, err error) {
+	last, ok, err := tx.ActiveEffect(a.Tenant, a.Effect, a.RequestedAt)
+	if err != nil || !ok || last.ID == a.ID || last.UndoOf != "" || last.UndoneBy != "" {
+		return time.Time{}, false, err
+	}
+	switch {
+	case last.State != action.Verified:
+		return now.Add(retrySoonest), !last.Person, nil // it will soon be known, unless a person must decide
+	case last.TTL == 0:
+		return time.Time{}, true, nil
+	}
+	return last.ExpiresAt, last.ExpiresAt.After(now), nil
 }
 
 // stir asks the conditions that runs of the case wait for, and reports whether there

@@ -228,7 +228,9 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 			return nil, err
 		}
 		in = &read
-		if r.DueAt.After(r.StartedAt) && !d.holds(*r, read) {
+		// What a person asked for never rested on the trigger: it waited for room.
+		asked := r.Reason != "" && slices.Contains(r.On, playbook.OnManual)
+		if r.DueAt.After(r.StartedAt) && !asked && !d.holds(*r, read) {
 			reason := fmt.Sprintf("after waiting %s the trigger of %s does not hold any more", r.DueAt.Sub(r.StartedAt), r.Playbook.ID)
 			return []Event{Withdrawn{By: access.BySystem("run"), Reason: reason}}, nil
 		}
@@ -313,6 +315,9 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 			if old, err = d.prolong(tx, r, old, p.TTL); err != nil {
 				return nil, err
 			}
+			if old, err = d.advanced(tx, r, s, old); err != nil {
+				return nil, err
+			}
 			return []Event{ActionSeen{Step: s.ID, Action: old, Adopted: true}}, nil
 		}
 	}
@@ -345,6 +350,23 @@ func (d *Driver) startAction(tx Tx, r Run, e StartAction) ([]Event, error) {
 		}
 	}
 	return []Event{ActionSeen{Step: s.ID, Action: a}}, nil
+}
+
+// advanced takes an action that has not left out of the order of its campaign, when a
+// run that is in none needs it: that one has its own consent and must not wait until
+// a campaign, which may be paused, has come so far. From then on the action counts
+// against the blast-radius limits, as any of that run's would.
+func (d *Driver) advanced(tx Tx, r Run, s StepRun, a action.Action) (action.Action, error) {
+	waits := a.State == action.Requested || a.State == action.Approved || a.State == action.Held
+	if a.Campaign == "" || r.Consent != nil || !waits {
+		return a, nil
+	}
+	lane, err := d.lane(tx, r, s)
+	if err != nil {
+		return a, err
+	}
+	a.Campaign, a.Place, a.Lane = "", 0, min(a.Lane, lane)
+	return tx.PutAction(a)
 }
 
 // lasts reports whether a proven action of the name still counts later, unseen. A

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -495,4 +496,75 @@ func TestTTLIsTriedAgain(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What was to stand for a time stays when somebody else proved it meanwhile and needs
+// it longer: taking it back would end a containment that is shown as one.
+func TestTTLDoesNotEndWhatAnotherRunNeeds(t *testing.T) {
+	t.Parallel()
+	for name, ttl := range map[string]time.Duration{"for ever": 0, "longer": 5 * time.Hour, "shorter": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.shape(func(p *playbook.Plan) { p.Steps[0].TTL = time.Hour; p.Steps = p.Steps[:1] })
+			h.begin(match("contain"))
+			h.act(h.only(runtest.Disable).ID, done...)
+			h.planner.Plans["other"] = func(in playbook.Input) (playbook.Plan, error) {
+				p, err := runtest.Steps(runtest.Disable)(in)
+				p.Steps[0].TTL = ttl
+				return p, err
+			}
+			h.clock.Add(30 * time.Minute)
+			second, _ := h.begin(match("other"))
+			// The account is disabled already: nothing leaves, and nothing is replaced.
+			h.update(func(tx run.Tx) error {
+				a, err := tx.Action(tenant, second.Steps[0].Action)
+				if err != nil {
+					return err
+				}
+				a.Before = json.RawMessage("false")
+				if a, err = a.Move(action.Verified, "already so", h.clock.Now()); err == nil {
+					_, err = tx.PutAction(a)
+				}
+				return err
+			})
+			h.reconcile()
+			h.want(second.ID, run.Contained)
+			undone := func(after time.Duration) (n int) {
+				h.clock.Add(after)
+				h.reconcile()
+				for _, a := range h.actions() {
+					if a.Name == runtest.Enable {
+						n++
+					}
+				}
+				return n
+			}
+			early := map[string]int{"shorter": 1}[name]
+			if n := undone(31 * time.Minute); n != early {
+				t.Errorf("after the first's time it was taken back %d times, want %d", n, early)
+			}
+			late := map[string]int{"shorter": 1, "longer": 1}[name]
+			if n := undone(5 * time.Hour); n != late {
+				t.Errorf("after the second's time it was taken back %d times, want %d", n, late)
+			}
+		})
+	}
+}
+
+// A person's run that waits for its rate goes on when there is room: it never rested
+// on the playbook's trigger.
+func TestRateOfWhatAPersonAsked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.shape(func(p *playbook.Plan) {
+		p.Rate = &playbook.Rate{Key: "all", Limit: 1, Per: time.Hour, Over: playbook.OverHold}
+	})
+	h.begin(match("contain"))
+	h.id, h.file = h.atRisk("2")
+	second, _ := h.begin(match("contain"))
+	h.want(second.ID, run.Settling)
+	h.clock.Add(62 * time.Minute)
+	h.reconcile()
+	h.want(second.ID, run.Acting)
 }
