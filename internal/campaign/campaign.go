@@ -107,9 +107,10 @@ type Campaign struct {
 
 	State    State  `json:"state"`
 	Reason   string `json:"reason,omitempty"`
-	Paused   State  `json:"paused,omitempty"` // the state to resume
-	Begun    int    `json:"begun"`            // items below it have runs
-	Released int    `json:"released"`         // the actions of items below it may leave
+	Paused   State  `json:"paused,omitempty"`  // the state to resume
+	Excused  int    `json:"excused,omitempty"` // failed runs for which it paused by itself: whoever resumes has seen them
+	Begun    int    `json:"begun"`             // items below it have runs
+	Released int    `json:"released"`          // the actions of items below it may leave
 
 	ReleasedAt time.Time `json:"releasedAt,omitzero"` // when the first wave after the canary was released
 	EndsAt     time.Time `json:"endsAt,omitzero"`     // when it should be over, as far as the published limits say
@@ -239,13 +240,12 @@ func (c Campaign) Advance(p Progress, now time.Time) Campaign {
 	if !c.State.Goes() {
 		return c
 	}
-	ended := p.Ended()
-	if failed := p.Failed(); failed > 0 && float64(failed) > c.Wish.Failures*float64(max(ended, c.Wish.Canary)) {
-		c.Paused, c.State = c.State, Paused
+	ended, canary := p.Ended(), min(c.Wish.Canary, c.Size)
+	if failed := p.Failed(); failed > c.Excused && float64(failed) > c.Wish.Failures*float64(max(ended, canary)) {
+		c.Paused, c.State, c.Excused = c.State, Paused, failed
 		c.Reason = fmt.Sprintf("%d of %d runs failed, more than the %.0f%% that it may: look at them, then resume or stop", failed, ended, c.Wish.Failures*100)
 		return c
 	}
-	canary := min(c.Wish.Canary, c.Size)
 	switch {
 	case c.State == Canary && c.Begun < canary: // being prepared
 	case c.State == Canary && c.Released < canary:

@@ -136,6 +136,39 @@ func TestAdvance(t *testing.T) {
 	want("two may not", c.Advance(states(run.Contained, 28, run.Failed, 2), epoch), campaign.Paused, 30)
 }
 
+// Whoever resumes has looked at what failed: it goes on, until something more fails.
+func TestResumeAfterFailures(t *testing.T) {
+	t.Parallel()
+	c := approved(t, 30)
+	c.Begun = 30
+	c = c.Advance(campaign.Progress{}, epoch)
+	seen := campaign.Progress{States: map[run.State]int{run.Failed: 1, run.Contained: 4}}
+	if c = c.Advance(seen, epoch); c.State != campaign.Paused {
+		t.Fatalf("one of the canary failed, and it is %s", c.State)
+	}
+	c, err := c.Resume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c = c.Advance(seen, epoch); c.State != campaign.Rolling || c.Released != 25 {
+		t.Fatalf("resumed, it is %s with %d released: %s", c.State, c.Released, c.Reason)
+	}
+	if c = c.Advance(campaign.Progress{States: map[run.State]int{run.Failed: 2, run.Contained: 4}}, epoch); c.State != campaign.Paused {
+		t.Errorf("one more failed, and it is %s", c.State)
+	}
+}
+
+// A canary larger than the campaign does not loosen how many may fail.
+func TestALargeCanaryKeepsTheBrake(t *testing.T) {
+	t.Parallel()
+	c := approved(t, 10)
+	c.Wish.Canary, c.Begun = 1000, 10
+	c = c.Advance(campaign.Progress{}, epoch)
+	if c = c.Advance(campaign.Progress{States: map[run.State]int{run.Failed: 9, run.Contained: 1}}, epoch); c.State != campaign.Paused {
+		t.Errorf("nine of ten failed, and it is %s", c.State)
+	}
+}
+
 // Whatever people and runs do: nothing is released without approval, nothing that
 // was released is taken back silently, a campaign that is over stays as it is, and
 // one that is paused or stopped lets nothing leave.

@@ -170,7 +170,7 @@ func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 		case Done:
 			kind, text = audit.CampaignEnded, fmt.Sprintf("the campaign is over: %d of %d contained", p.Contained(), c.Size)
 		}
-		return tx.Audit(Entry(next, access.BySystem("campaign"), kind, now, text, map[string]any{"states": p.States}))
+		return tx.Audit(Entry(next, access.BySystem("campaign"), kind, now, text, map[string]any{"state": next.State, "states": p.States}))
 	})
 	if err != nil {
 		return c, err
