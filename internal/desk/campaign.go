@@ -91,6 +91,9 @@ func (s *Service) ProposeCampaign(ctx context.Context, op access.Operator, w Cam
 		}
 		draft.keep()
 	}
+	if err := s.absent(ctx, &c, w, cases); err != nil {
+		return fail(err)
+	}
 	if len(draft.items) == 0 {
 		return fail(fault.Errorf(fault.Conflict, "%s: nobody is left for it%s", w.words(), leftText(c.Left)))
 	}
@@ -147,6 +150,10 @@ func (s *Service) playbook(id string) (*playbook.Playbook, error) {
 // selected returns the cases that the wish is about.
 func (s *Service) selected(ctx context.Context, w CampaignWish) ([]casefile.Case, error) {
 	var out []casefile.Case
+	named := map[identity.ID]bool{}
+	for _, id := range w.Identities {
+		named[id] = true
+	}
 	f := CaseFilter{Tenant: w.Tenant, MinLevel: w.MinLevel, Status: []casefile.Status{casefile.Open, casefile.Acting, casefile.Waiting}}
 	for p := (Page{Limit: 500}); ; {
 		list, err := s.store.Cases(ctx, f, p)
@@ -154,7 +161,7 @@ func (s *Service) selected(ctx context.Context, w CampaignWish) ([]casefile.Case
 			return nil, err
 		}
 		for _, c := range list.Items {
-			if len(w.Identities) == 0 || slices.Contains(w.Identities, c.Identity) {
+			if len(named) == 0 || named[c.Identity] {
 				out = append(out, c)
 			}
 		}
@@ -165,6 +172,32 @@ func (s *Service) selected(ctx context.Context, w CampaignWish) ([]casefile.Case
 			return out, nil
 		}
 	}
+}
+
+// absent says of each identity that was named and has no case to select why it is
+// left out.
+func (s *Service) absent(ctx context.Context, c *campaign.Campaign, w CampaignWish, cases []casefile.Case) error {
+	there := map[identity.ID]bool{}
+	for _, f := range cases {
+		there[f.Identity] = true
+	}
+	for _, id := range w.Identities {
+		if there[id] {
+			continue
+		}
+		there[id] = true
+		left := campaign.Left{Identity: id, Name: string(id), Why: "there is no such identity"}
+		switch i, err := s.store.Identity(ctx, w.Tenant, id); {
+		case err == nil && w.MinLevel != "":
+			left.Name, left.Why = i.Name, fmt.Sprintf("it has no case of level %s or higher that waits for containment", w.MinLevel)
+		case err == nil:
+			left.Name, left.Why = i.Name, "it has no case that waits for containment"
+		case !errors.Is(err, fault.NotFound):
+			return err
+		}
+		c.Left = append(c.Left, left)
+	}
+	return nil
 }
 
 // A draft gathers what a campaign will be made of.
@@ -334,8 +367,8 @@ func (s *Service) CampaignItems(ctx context.Context, op access.Operator, id camp
 // campaignVoter is voter for a campaign: its subjects are all its identities.
 func (s *Service) campaignVoter(tx Tx, op access.Operator, c campaign.Campaign) (approval.Voter, error) {
 	v, err := s.voter(tx, op, c.Tenant, "")
-	if err != nil || v.Identity == "" {
-		return v, err
+	if err != nil || v.Identity == "" || c.Approval.State != approval.Pending {
+		return v, err // nobody can answer any more, and it is long to look through
 	}
 	own, err := tx.FindAccount(c.Tenant, op.Account)
 	if err != nil {

@@ -164,6 +164,22 @@ func TestWhoMayAnswerACampaign(t *testing.T) {
 	}
 }
 
+// Who was named and cannot be part of it is told, with the reason.
+func TestACampaignSaysWhoIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newCrowd(2)
+	well := desktest.Person(40, "Well", "well@corp.example", s.Now())
+	s.Store.Seed(well)
+	v := s.propose(t, desk.CampaignWish{Identities: []identity.ID{desktest.Person(20, "", "", s.Now()).ID, well.ID, "idn_nobody", well.ID}})
+	left := map[string]string{}
+	for _, l := range v.Campaign.Left {
+		left[l.Name] = l.Why
+	}
+	if v.Campaign.Size != 1 || len(v.Campaign.Left) != 2 || !strings.Contains(left["Well"], "no case") || !strings.Contains(left["idn_nobody"], "no such identity") {
+		t.Errorf("size %d, left %+v", v.Campaign.Size, v.Campaign.Left)
+	}
+}
+
 // More than fifty people take two.
 func TestALargeCampaignNeedsTwo(t *testing.T) {
 	t.Parallel()

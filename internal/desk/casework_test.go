@@ -452,6 +452,18 @@ func TestExceptionsLowerAndEnd(t *testing.T) {
 	}
 }
 
+// Who is at risk does not lower what is thought of an address either, which may be
+// their own.
+func TestWhoIsAtRiskMakesNoException(t *testing.T) {
+	t.Parallel()
+	s := desktest.Empty()
+	s.AddAtRisk(desktest.Person(2, "Robin Lake", "robin.lake@corp.example", s.Now()), s.Leaked("d2", time.Hour))
+	_, err := s.Desk.MakeException(t.Context(), s.Operator("at-risk"), risk.Exception{
+		Tenant: desktest.Tenant, Kind: risk.Egress, Name: "west", Ranges: []string{"203.0.113.0/24"}, Owner: "network team", Reason: "our VPN", Until: s.Now().Add(48 * time.Hour),
+	})
+	kindIs(t, "an exception by somebody at risk", err, fault.Denied)
+}
+
 func TestReplayWithOtherWeights(t *testing.T) {
 	t.Parallel()
 	q := newInquiry(t)

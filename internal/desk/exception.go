@@ -92,7 +92,7 @@ func (s *Service) covered(ctx context.Context, e risk.Exception, note func(subje
 
 // MakeException puts an exception in force and forms the opinions anew that it
 // touches. It needs access.Approve, for it lowers what is thought of others, and is
-// not for the traveller themselves (fault.Denied).
+// not for the traveller themselves, nor for somebody at risk (fault.Denied).
 func (s *Service) MakeException(ctx context.Context, op access.Operator, e risk.Exception) (ExceptionView, error) {
 	if err := op.Require(access.Approve); err != nil {
 		return ExceptionView{}, err
@@ -114,14 +114,17 @@ func (s *Service) MakeException(ctx context.Context, op access.Operator, e risk.
 		return ExceptionView{}, err
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
+		var about identity.ID
 		if e.Identity != "" {
 			i, err := tx.Identity(t, e.Identity)
 			if err != nil {
 				return err
 			}
-			if err := s.impartial(tx, op, t, i.ID, "exception"); err != nil {
-				return err
-			}
+			about = i.ID
+		}
+		// A range or a country may be the operator's own too.
+		if err := s.impartial(tx, op, t, about, "exception"); err != nil {
+			return err
 		}
 		if e, err = tx.PutException(e); err != nil {
 			return err
