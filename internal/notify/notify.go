@@ -84,7 +84,7 @@ func (r Receiver) settle() time.Duration {
 // after which a person must act.
 func toPeople() []audit.Kind {
 	return []audit.Kind{
-		audit.ApprovalAsked, audit.RunHeld, audit.RunRefused, audit.ActionUnproven, audit.ActionHeld, audit.CaseReopened, audit.FeedSilent, audit.StopOn,
+		audit.ApprovalAsked, audit.CampaignAsked, audit.RunHeld, audit.RunRefused, audit.ActionUnproven, audit.ActionHeld, audit.CaseReopened, audit.FeedSilent, audit.StopOn,
 	}
 }
 
@@ -100,7 +100,7 @@ func (r Receiver) wants(e audit.Entry) bool {
 	case len(r.Events) > 0:
 		return slices.Contains(r.Events, e.Kind)
 	case r.Kind.perCase():
-		return slices.Contains(toPeople(), e.Kind)
+		return slices.Contains(toPeople(), e.Kind) || e.Kind == audit.CampaignMoved && e.Data["state"] == "paused"
 	}
 	return true
 }

@@ -19,6 +19,7 @@ import (
 
 const (
 	page       = 100
+	turn       = 5 * time.Second // how long one receiver is told before the next has its turn
 	slowest    = 5 * time.Minute // between two tries
 	defaultFor = 10 * time.Second
 )
@@ -59,8 +60,8 @@ func (p *Pump) dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // Pass tells every receiver what of the tenant it has not heard yet. Whoever owns
-// the tenant calls it again and again. A receiver that does not take a message
-// holds up nobody else; what it was not told waits. The error is about the store.
+// the tenant calls it again and again. A receiver that does not take a message, or
+// that is slow and has much to hear, holds up nobody else; what it was not told waits. The error is about the store.
 func (p *Pump) Pass(ctx context.Context, t identity.Tenant) error {
 	var errs []error
 	for _, r := range p.Receivers() {
@@ -84,13 +85,14 @@ func (p *Pump) serve(ctx context.Context, r Receiver, t identity.Tenant) error {
 	if err != nil {
 		return mineNoMore(err)
 	}
-	for ctx.Err() == nil && !p.Now().Before(place.NotNow) {
+	until := p.Now().Add(turn)
+	for ctx.Err() == nil && !p.Now().Before(place.NotNow) && p.Now().Before(until) {
 		entries, err := p.Store.Entries(ctx, place.Next, page)
 		if err != nil {
 			return err
 		}
 		before := place.Next
-		if place, err = p.tell(ctx, r, place, entries); err != nil {
+		if place, err = p.tell(ctx, r, place, entries, until); err != nil {
 			return mineNoMore(err)
 		}
 		if place.Next == before {
@@ -108,9 +110,10 @@ func mineNoMore(err error) error {
 	return err
 }
 
-// tell goes through the entries until one has to wait, and returns the place as it
-// is stored. What is not for the receiver is passed over together.
-func (p *Pump) tell(ctx context.Context, r Receiver, place Place, entries []audit.LogEntry) (Place, error) {
+// tell goes through the entries until one has to wait or the receiver's turn is over,
+// and returns the place as it is stored. What is not for the receiver is passed over
+// together.
+func (p *Pump) tell(ctx context.Context, r Receiver, place Place, entries []audit.LogEntry, until time.Time) (Place, error) {
 	was := place.Next
 	keep := func(told *Told) (err error) {
 		place.Failures, place.NotNow, place.Trouble = 0, time.Time{}, ""
@@ -124,7 +127,7 @@ func (p *Pump) tell(ctx context.Context, r Receiver, place Place, entries []audi
 			place.Next = le.Index + 1
 			continue
 		}
-		if p.Now().Before(m.entry.At.Add(r.settle())) {
+		if p.Now().Before(m.entry.At.Add(r.settle())) || !p.Now().Before(until) {
 			break // its time comes
 		}
 		told, err := p.deliver(ctx, r, m)

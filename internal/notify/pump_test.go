@@ -229,6 +229,60 @@ func TestReceiverDown(t *testing.T) {
 	})
 }
 
+// One that is slow and has much to hear does not keep the others from hearing.
+func TestSlowReceiverKeepsNobodyWaiting(t *testing.T) {
+	setenv(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, webhook(), person(notify.Slack))
+		h.put(file("cas_1", casefile.Waiting))
+		h.far.answer = func(int) (int, http.Header, error) {
+			<-time.After(3 * time.Second)
+			return 200, nil, nil
+		}
+		for range 30 {
+			h.write(entry(audit.CaseOpened, "cas_2"))
+		}
+		h.write(entry(audit.ApprovalAsked, "cas_1"))
+		<-time.After(2 * time.Minute)
+		began := time.Now()
+		h.pass(t)
+		people := 0
+		for _, r := range h.far.got {
+			if r.Header.Get("Webhook-Id") == "" {
+				people++
+			}
+		}
+		if took := time.Since(began); people != 1 || took > 30*time.Second {
+			t.Errorf("after %s people had %d messages, want one", took, people)
+		}
+		for n := 0; h.received() < 32 && n < 100; n++ {
+			h.pass(t)
+		}
+		if h.received() != 32 {
+			t.Errorf("%d messages in all, want 32", h.received())
+		}
+	})
+}
+
+// People hear of a campaign that waits for them: for an answer, or because it paused.
+func TestPeopleHearOfCampaigns(t *testing.T) {
+	setenv(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, person(notify.Teams))
+		moved := func(state string) audit.Entry {
+			e := entry(audit.CampaignMoved, "")
+			e.Data = map[string]any{"state": state}
+			return e
+		}
+		h.write(entry(audit.CampaignAsked, ""), moved("rolling"), moved("paused"), entry(audit.CampaignEnded, ""))
+		<-time.After(2 * time.Minute)
+		h.pass(t)
+		if h.received() != 2 {
+			t.Errorf("%d messages, want 2", h.received())
+		}
+	})
+}
+
 // What a receiver refuses for good does not stop what follows, and is told.
 func TestRefusedForGood(t *testing.T) {
 	setenv(t)
