@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/push"
 	"github.com/seed-f47efad2/cordon/internal/secret"
 )
 
@@ -36,7 +37,11 @@ func examineChannels(ctx context.Context, t config.Tenant) []Check {
 			if ref == "" {
 				continue
 			}
-			if _, err := ref.Read(); err != nil {
+			v, err := ref.Read()
+			if err == nil && len(v) < push.MinSecret {
+				err = fault.Errorf(fault.Invalid, "secret %s: under %d characters", ref, push.MinSecret)
+			}
+			if err != nil {
 				c.Health, c.Text, c.Fix = Missing, err.Error(), "put the sender's secret there, such as that of `openssl rand -hex 32`"
 			}
 		}

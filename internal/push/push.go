@@ -30,8 +30,10 @@ const (
 	maxKey     = 200
 	window     = 5 * time.Minute // how far the sender's clock may be off
 	kept       = 24 * time.Hour  // how long an answer is remembered; well beyond the window
-	leastBytes = 32              // of a secret
 )
+
+// MinSecret is the least length of a sender's secret, in bytes.
+const MinSecret = 32
 
 // ErrUnknown says that a request is not signed by a sender that is known. It does not
 // say which of the two it is.
@@ -178,10 +180,10 @@ func (s *Service) sender(r Request) (Sender, error) {
 		if ref != "" {
 			v, err := ref.Read()
 			if err != nil {
-				return Sender{}, fault.Errorf(fault.Unavailable, "the secret of sender %s cannot be read: %w", found.Name, err)
+				return Sender{}, unusable() // whoever asks has proven nothing yet: where the secret is, is not for them
 			}
-			if len(v) < leastBytes {
-				return Sender{}, fault.Errorf(fault.Unavailable, "the secret of sender %s has under %d characters; make one with `openssl rand -hex 32`", found.Name, leastBytes)
+			if len(v) < MinSecret {
+				return Sender{}, unusable()
 			}
 			key, known = v, true
 		}
@@ -202,6 +204,11 @@ func (s *Service) sender(r Request) (Sender, error) {
 		return Sender{}, fault.Errorf(fault.Denied, "the request was signed %s away from now; %s is the most. Is a clock wrong, or is this an old request?", off.Round(time.Second), window)
 	}
 	return found, nil
+}
+
+// unusable says that a secret cannot be used, to somebody who may be anybody.
+func unusable() error {
+	return fault.Errorf(fault.Unavailable, "the sender's secret cannot be used now; on Cordon's side, cordon doctor says why")
 }
 
 // take reads the body, takes its records and says what became of each.

@@ -184,6 +184,19 @@ func TestOnlyKnownSendersAreHeard(t *testing.T) {
 	}
 }
 
+// Whoever has not proven who they are learns nothing of where secrets are kept.
+func TestAnUnreadableSecretTellsNothing(t *testing.T) {
+	t.Parallel()
+	s, _ := service(t)
+	s.Senders = func() []push.Sender {
+		return []push.Sender{{Name: "siem", Tenant: "t1", Secret: "file:/nowhere/of-the-sender"}}
+	}
+	_, err := s.Do(t.Context(), request(`{"records":[{"id":"a"}]}`))
+	if !errors.Is(err, fault.Unavailable) || strings.Contains(err.Error(), "/nowhere") {
+		t.Errorf("%v", err)
+	}
+}
+
 func sign(r *push.Request) { r.Signature = "v1=" + push.Sign(key, r.Timestamp, r.Key, r.Body) }
 
 func at(off time.Duration) func(*push.Request) {
