@@ -174,6 +174,26 @@ func TestAsker(t *testing.T) {
 	}
 }
 
+// Groups that an input or the rate asks about are read too, or the step would be held
+// for ever.
+func TestGroupsOfInputsAndRate(t *testing.T) {
+	t.Parallel()
+	const a, b = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+	lib := libraryOf(t, `
+trigger: { on: [manual] }
+guards:
+  rate: { key: 'identity.groups["`+a+`"] ? "staff" : "others"', limit: 5, per: 1h, over: hold }
+steps:
+  - id: tell
+    uses: entra.user.hand_over_password@1
+    with: { to: '${{ identity.groups["`+b+`"] ? "duty" : "desk" }}', hours: 7 }
+    approval: { mode: before, from: [duty], quorum: 1, expires: 1h, on_expiry: skip }
+`)
+	if diff := cmp.Diff([]string{a, b}, lib.Groups()); diff != "" {
+		t.Errorf("groups to read (-want +got):\n%s", diff)
+	}
+}
+
 // A playbook in its pilot is enforced on the members of a group and observed on
 // everybody else; who is not known to be a member is not one.
 func TestPilot(t *testing.T) {

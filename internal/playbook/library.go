@@ -166,8 +166,14 @@ func (l *Library) Groups() []string {
 		for _, g := range p.Guards.Refuse {
 			note(g.when)
 		}
+		if p.Guards.Rate != nil {
+			note(p.Guards.Rate.key)
+		}
 		for _, s := range p.Steps {
 			note(s.cond, s.each, s.until, s.account)
+			for _, prg := range s.inputs {
+				note(prg)
+			}
 		}
 	}
 	slices.Sort(out)
