@@ -60,7 +60,7 @@ together() { # name…
   done
   rm -rf "$logs"
 }
-kill_short() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
+kill() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
 hybrid() { go test ./test/hybrid -count=1 -timeout 5m; }
 egress() { go test ./test/egress -count=1 -timeout 5m; }
 demo() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
@@ -68,9 +68,8 @@ demo() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --repor
 wants lint && suite lint make -s lint
 wants unit && suite unit unit
 waiting=()
-for name in demo hybrid egress; do wants "$name" && waiting+=("$name"); done
+for name in demo hybrid egress kill; do wants "$name" && waiting+=("$name"); done
 [ ${#waiting[@]} -gt 0 ] && together "${waiting[@]}"
-wants kill && suite kill kill_short
 wants fuzz && suite fuzz scripts/fuzz.sh 10s
 
 printf '\n'
