@@ -374,17 +374,31 @@ func undoHash(p playbook.Plan, steps []StepRun) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// takeBack begins the undo of what was not ratified.
+// takeBack begins the undo of what was not ratified. What another run found so and
+// relies on stays, for a person to see.
 func (d *Driver) takeBack(tx Tx, r Run, e TakeBack) ([]Event, error) {
 	var actions []action.Action
+	reason, stays := e.Reason, ""
 	for _, id := range e.Actions {
 		a, err := tx.Action(r.Tenant, id)
 		if err != nil {
 			return nil, err
 		}
+		_, needed, err := d.neededBeyond(tx, a, d.Now())
+		if err != nil {
+			return nil, err
+		}
+		if needed {
+			stays = fmt.Sprintf("%s on %s stays, because another run found it so and needs it", a.Name, a.Account.Name())
+			reason += "; " + stays
+			continue
+		}
 		actions = append(actions, a)
 	}
-	_, err := d.BeginUndo(tx, actions, actor(r), e.Reason)
+	if len(actions) == 0 && stays != "" {
+		return []Event{Stuck{stays}}, nil
+	}
+	_, err := d.BeginUndo(tx, actions, actor(r), reason)
 	if errors.Is(err, fault.Conflict) {
 		return []Event{Stuck{err.Error()}}, nil
 	}

@@ -153,7 +153,9 @@ func (d *Driver) expire(tx Tx, was action.Action) (bool, error) {
 	}
 	if until, needed, err := d.neededBeyond(tx, a, now); err != nil || needed {
 		if err == nil {
-			a.ExpiresAt = until
+			if a.ExpiresAt = until; until.IsZero() {
+				a.TTL = 0
+			}
 			_, err = tx.PutAction(a)
 		}
 		return false, err

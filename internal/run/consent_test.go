@@ -172,6 +172,27 @@ func TestNotRatifiedIsUndone(t *testing.T) {
 	}
 }
 
+// What nobody ratified stays when another run, which has its own consent, found it so
+// and is contained by it: a person sees both.
+func TestNotRatifiedAndNeededByAnother(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["contain"] = ruled([]*approval.Rule{rule(approval.Ratify, approval.ExpiryUndo)}, runtest.Disable)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	r, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Disable).ID, done...)
+	second, _ := h.begin(match("other"))
+	h.act(h.only(runtest.Disable).ID, action.Verified) // it is so already
+	h.want(second.ID, run.Contained)
+	h.answer(h.requests()[0], false)
+	if got := h.want(r.ID, run.HeldState); !strings.Contains(got.Reason, "another run") {
+		t.Errorf("held for %q", got.Reason)
+	}
+	if n := len(h.actions()); n != 2 {
+		t.Errorf("%d actions: the containment of the other was taken back", n)
+	}
+}
+
 // What was denied while its request was on the wire is followed to its proof and
 // then undone.
 func TestDeniedInFlightIsUndoneAfterItsProof(t *testing.T) {
