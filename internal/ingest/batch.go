@@ -266,25 +266,7 @@ func (b *batch) directory(d connector.DirectoryFacts, open []identity.Ref) error
 
 func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 	b.res.Read++
-	reason := ""
-	switch {
-	case s.Tenant != b.tenant:
-		reason = fmt.Sprintf("belongs to the tenant %q", s.Tenant)
-	case s.Source == "" || s.ExternalID == "":
-		reason = "has no source or no id"
-	}
-	var res identity.Resolution
-	if reason == "" {
-		var ok bool
-		var err error
-		if res, ok, err = b.resolve(s.Subject, fmt.Sprintf("signal %s", s.ExternalID)); err != nil {
-			return err
-		}
-		if !ok {
-			reason = "names no strong identifier"
-		}
-	}
-	if reason != "" {
+	if reason := refusal(b.tenant, s); reason != "" {
 		raw := []byte(s.Raw)
 		if len(raw) == 0 {
 			var err error
@@ -293,6 +275,10 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 			}
 		}
 		return b.reject(stream, connector.Reject{Source: s.Source, Place: PlaceOf(s), Reason: reason, Raw: raw})
+	}
+	res, _, err := b.resolve(s.Subject, fmt.Sprintf("signal %s", s.ExternalID))
+	if err != nil {
+		return err
 	}
 	before, err := b.ownerBefore(s)
 	if err != nil {
@@ -314,6 +300,19 @@ func (b *batch) signal(stream connector.Name, s signal.Signal) error {
 		}
 	}
 	return nil
+}
+
+// refusal says why a signal is not taken in the tenant; empty when it is.
+func refusal(t identity.Tenant, s signal.Signal) string {
+	switch {
+	case s.Tenant != t:
+		return fmt.Sprintf("belongs to the tenant %q", s.Tenant)
+	case s.Source == "" || s.ExternalID == "":
+		return "has no source or no id"
+	case len(s.Subject.Keys()) == 0:
+		return "names no strong identifier"
+	}
+	return ""
 }
 
 // ownerBefore returns whose signal it was until now; empty for a new one. Only of

@@ -191,7 +191,7 @@ func (p *Pipeline) takeAll(ctx context.Context, t identity.Tenant, stream connec
 			return total, err
 		}
 		if !how.once {
-			p.recent.add(part.Signals)
+			p.recent.add(t, part.Signals)
 		}
 		each(res.Outcomes)
 		total = total.Plus(res)

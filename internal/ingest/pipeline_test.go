@@ -419,3 +419,26 @@ func TestSilenceIsASignal(t *testing.T) {
 		t.Error("still silent")
 	}
 }
+
+// What was rejected is no duplicate when it comes again: whoever tells it hears so
+// each time, and it takes nothing from the tenant it belongs to.
+func TestARejectedSignalIsNotKnown(t *testing.T) {
+	t.Parallel()
+	h := newIntake(t)
+	weak, foreign := leak("d1", "1", epoch), leak("d2", "2", epoch)
+	weak.Subject = identity.Ref{UPN: "somebody@corp.example"}
+	foreign.Tenant = "other"
+	for n := range 2 {
+		res, outcomes, err := h.pipe.TakeEach(t.Context(), tenant, "test.stream", signals(weak, foreign))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Rejected != 2 || res.Duplicate != 0 || len(outcomes) != 2 {
+			t.Errorf("time %d: %+v, %+v", n+1, res, outcomes)
+		}
+	}
+	res, err := h.pipe.Take(t.Context(), "other", "test.stream", signals(foreign))
+	if err != nil || res.New != 1 {
+		t.Errorf("where it belongs: %+v, %v", res, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -40,14 +41,18 @@ func (r *recent) known(page *connector.Page) Result {
 	return Result{Read: n, Duplicate: n}
 }
 
-// add remembers signals whose transaction has committed.
-func (r *recent) add(signals []signal.Signal) {
+// add remembers signals whose transaction has committed. What was rejected is not
+// known: whoever tells it again hears so again.
+func (r *recent) add(t identity.Tenant, signals []signal.Signal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen == nil || len(r.seen)+len(signals) > maxRecent {
 		r.seen = map[signal.Key][sha256.Size]byte{}
 	}
 	for _, s := range signals {
+		if refusal(t, s) != "" {
+			continue
+		}
 		if sum, ok := digest(s); ok {
 			r.seen[s.Key()] = sum
 		}
