@@ -230,11 +230,23 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 	if err := tx.look(list); err != nil {
 		return fmt.Errorf("read ahead: %w", err)
 	}
+	for _, id := range missing {
+		if !strings.Contains(tx.rows[rowKey{"identities", t, id}].doc, linksMember) {
+			continue
+		}
+		for _, c := range found[listKey{"cases", t, id}] {
+			delete(found, listKey{"runs", t, c.key.id}) // the case may have come with a link, and its runs stayed
+		}
+	}
 	for k, l := range found {
 		tx.lists[k] = l
 	}
 	return nil
 }
+
+// linksMember is in the document of an identity to which accounts were moved by
+// hand.
+const linksMember = `"links":[`
 
 // AheadOfActions reads actions with their runs and identities, and what the gate
 // asks of the tenant as a whole.

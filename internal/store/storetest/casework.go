@@ -152,6 +152,43 @@ func casework(t *testing.T, open func(*testing.T) Ports) {
 		wantKind(t, "moved twice", err, fault.Conflict)
 	})
 
+	// The open case of an identity that was linked into another goes with it, and its
+	// runs stay runs about the emptied one.
+	t.Run("RunsOfACaseThatMoved", func(t *testing.T) {
+		t.Parallel()
+		p := open(t)
+		put(t, p, person(1), openCase(1), aRun(1), person(2))
+		update(t, p, func(tx ingest.Tx) error {
+			merged, emptied, err := identity.Link(person(2), person(1), "o", "one person", at(time.Hour))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.PutIdentity(emptied); err != nil {
+				return err
+			}
+			if _, err := tx.PutIdentity(merged); err != nil {
+				return err
+			}
+			c, err := tx.Case(tenant, openCase(1).ID)
+			if err != nil {
+				return err
+			}
+			c.Identity = merged.ID
+			_, err = tx.PutCase(c)
+			return err
+		})
+		update(t, p, func(tx ingest.Tx) error {
+			if err := tx.AheadOf(tenant, []identity.ID{person(2).ID}); err != nil {
+				return err
+			}
+			runs, err := tx.RunsOfCase(tenant, openCase(1).ID)
+			if len(runs) != 1 {
+				t.Errorf("read ahead, the case has %d runs, want 1", len(runs))
+			}
+			return err
+		})
+	})
+
 	t.Run("KeysChangeHands", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)
