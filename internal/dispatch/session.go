@@ -42,6 +42,7 @@ type session struct {
 	slots    map[action.Bucket]int         // sets being sent, by what they count against
 	reading  map[action.Bucket]int         // sets being read back
 	checked  time.Time                     // when open was last compared with the rows
+	dug      time.Time                     // when it was last looked behind those who wait for another change
 	stopped  bool                          // the gate met the global stop
 	told     string                        // the trouble that was logged last
 }
@@ -202,6 +203,18 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 		return err
 	}
 	sets, blockers := s.gather(ready)
+	if len(sets) == 0 && len(ready) == room && now.Sub(s.dug) >= s.o.Tick {
+		// Those who wait for another change of their account fill the whole list; who
+		// stands behind them may wait for nobody.
+		s.dug = now
+		s.mu.Lock()
+		room += 8 * len(s.open)
+		s.mu.Unlock()
+		if ready, err = s.store.Ready(ctx, s.tenant, names, now, room); err != nil {
+			return err
+		}
+		sets, blockers = s.gather(ready)
+	}
 	for len(sets) > 0 {
 		name := sets[0].spec.Name
 		var wave []*set // what is looked at together
