@@ -109,6 +109,14 @@ func (w containmentWatch) look(ctx context.Context, c connector.Cursor) (connect
 			}
 		}
 	}
+	// A record that is not found this time may be found the next: what was told of a
+	// containment stays told while that is watched.
+	for _, id := range told {
+		_, of, _ := strings.Cut(id, "/")
+		if !slices.Contains(still, id) && slices.ContainsFunc(open, func(a action.Action) bool { return string(a.ID) == of }) {
+			still = append(still, id)
+		}
+	}
 	slices.Sort(still)
 	b, err := json.Marshal(still)
 	page.Next = connector.Cursor(b)

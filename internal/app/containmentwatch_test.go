@@ -109,3 +109,35 @@ func TestContainmentThatDoesNotHoldIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A record that one reading does not find, because a busy account hides it or it is
+// old, and the next finds again, is nothing new.
+func TestWhatWasToldOfAContainmentStaysTold(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ref := identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-1104"}
+	var found []record.Record
+	w := containmentWatch{tenant: "t", now: func() time.Time { return now },
+		actions: func(_ context.Context, n action.Name) ([]action.Action, error) {
+			if n != actionad.Disable {
+				return nil, nil
+			}
+			return []action.Action{{ID: "act_1", Name: n, Account: ref, State: action.Verified, VerifiedAt: now.Add(-time.Hour)}}, nil
+		},
+		records: func(context.Context, record.Query) (record.Page, error) { return record.Page{Records: found}, nil },
+	}
+	logon := record.Record{Source: record.Logon, ExternalID: "l", Type: "4624", At: now.Add(-time.Minute), Result: record.Success, Subject: ref}
+	var cursor connector.Cursor
+	for n, c := range []struct {
+		found []record.Record
+		told  int
+	}{{[]record.Record{logon}, 1}, {nil, 0}, {[]record.Record{logon}, 0}} {
+		found = c.found
+		for page, err := range w.Pages(t.Context(), cursor) {
+			if err != nil || len(page.Signals) != c.told {
+				t.Errorf("reading %d tells %d signals, want %d (%v)", n+1, len(page.Signals), c.told, err)
+			}
+			cursor = page.Next
+		}
+	}
+}
