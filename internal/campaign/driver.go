@@ -98,9 +98,10 @@ func (d *Driver) expire(ctx context.Context, c Campaign) error {
 // begin begins the runs of the next items. One whose plan is another by now than
 // the one approved is begun too, and held with that reason: it is shown.
 func (d *Driver) begin(ctx context.Context, c Campaign) (Campaign, error) {
+	was := c
 	err := d.Store.Update(ctx, func(tx Tx) error {
 		var err error
-		if c, err = tx.Campaign(c.Tenant, c.ID); err != nil || !c.State.Goes() {
+		if c, err = tx.Campaign(was.Tenant, was.ID); err != nil || !c.State.Goes() {
 			return err
 		}
 		items, err := tx.Items(c.Tenant, c.ID, c.Begun, begunAtOnce)
@@ -146,7 +147,8 @@ func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 		return c, err
 	}
 	now := d.Now()
-	next := d.foretell(c.Advance(p, now), p, now)
+	planned := d.foretell(c.Advance(p, now), p, now)
+	next := planned
 	if next.State == c.State && next.Released == c.Released && !moved(c.EndsAt, next.EndsAt) {
 		return c, nil
 	}
@@ -158,7 +160,7 @@ func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 		if is.Version != c.Version {
 			return fault.Errorf(fault.Conflict, "it moved on meanwhile")
 		}
-		if next, err = tx.PutCampaign(next); err != nil || next.State == c.State {
+		if next, err = tx.PutCampaign(planned); err != nil || next.State == c.State {
 			return err
 		}
 		kind, text := audit.CampaignMoved, fmt.Sprintf("the campaign is %s", next.State)

@@ -458,7 +458,11 @@ func (s *Service) change(ctx context.Context, op access.Operator, p access.Permi
 	if err != nil {
 		return CampaignView{}, err
 	}
-	err = s.store.Update(ctx, func(tx Tx) error {
+	update := s.store.Update
+	if p == access.Hold {
+		update = s.store.Brake
+	}
+	err = update(ctx, func(tx Tx) error {
 		now := s.now().UTC()
 		is, err := tx.Campaign(c.Tenant, c.ID)
 		if err != nil {

@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -231,6 +232,9 @@ func TestPauseResumeAndStop(t *testing.T) {
 			t.Errorf("item %d is %s, want %s", i.Place, i.State, want)
 		}
 	}
+	if got := s.Store.Braked(); got != 2 {
+		t.Errorf("pause and stop went before all others %d times, want 2", got)
+	}
 	if v = s.view(t, id); v.Campaign.State != campaign.Stopped || !v.Campaign.Withdrawn || !strings.Contains(v.Campaign.Reason, "enough") {
 		t.Errorf("stopped: %+v", v.Campaign)
 	}
@@ -264,5 +268,34 @@ func TestAProposalRunsOut(t *testing.T) {
 	s.step(t)
 	if v = s.view(t, v.Campaign.ID); v.Campaign.State != campaign.Expired {
 		t.Errorf("it is %s", v.Campaign.State)
+	}
+}
+
+// repeated tries each change twice, as PostgreSQL does when another process got in
+// first.
+type repeated struct{ campaign.Store }
+
+func (r repeated) Update(ctx context.Context, change func(campaign.Tx) error) error {
+	got := errors.New("another process got in first")
+	err := r.Store.Update(ctx, func(tx campaign.Tx) error {
+		if err := change(tx); err != nil {
+			return err
+		}
+		return got
+	})
+	if !errors.Is(err, got) {
+		return err
+	}
+	return r.Store.Update(ctx, change)
+}
+
+func TestACampaignGoesOnWhenTransactionsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := newCrowd(6)
+	s.driver.Store = repeated{s.driver.Store}
+	v := s.approve(t, s.propose(t, desk.CampaignWish{Canary: 2, Wave: 2}), "second")
+	s.step(t)
+	if v = s.view(t, v.Campaign.ID); v.Campaign.Begun != 6 || v.Campaign.Released != 2 {
+		t.Errorf("after one look: %+v", v.Campaign)
 	}
 }

@@ -464,6 +464,25 @@ func TestWhoIsAtRiskMakesNoException(t *testing.T) {
 	kindIs(t, "an exception by somebody at risk", err, fault.Denied)
 }
 
+// The opinion that a verdict leaves behind rests on the exceptions in force, as every
+// other does: it can be made again.
+func TestAVerdictKnowsTheExceptions(t *testing.T) {
+	t.Parallel()
+	q := newInquiry(t)
+	if _, err := q.Desk.MakeException(t.Context(), q.Operator("responder"), risk.Exception{
+		Tenant: desktest.Tenant, Kind: risk.Egress, Name: "west", Ranges: []string{"203.0.113.0/24"}, Owner: "network team", Reason: "our VPN", Until: q.Now().Add(48 * time.Hour),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	q.Pass(time.Minute)
+	if _, err := q.Desk.Verdict(t.Context(), q.Operator("owner"), q.cas, casefile.Compromised, "a drill"); err != nil {
+		t.Fatal(err)
+	}
+	if v := q.view(); v.Recomputed == nil || !v.Recomputed.Same {
+		t.Errorf("stored %d, made again: %+v", v.Assessment.Score, v.Recomputed)
+	}
+}
+
 func TestReplayWithOtherWeights(t *testing.T) {
 	t.Parallel()
 	q := newInquiry(t)

@@ -103,7 +103,7 @@ func (s *Service) Hold(ctx context.Context, op access.Operator, t identity.Tenan
 		return dispatch.Stop{}, fmt.Errorf("hold: %w", err)
 	}
 	var force dispatch.Stop
-	err = s.store.Update(ctx, func(tx Tx) error {
+	err = s.store.Brake(ctx, func(tx Tx) error {
 		now := s.now().UTC()
 		before, err := tx.Stop(t)
 		if err != nil {
@@ -231,8 +231,12 @@ func reassess(tx Tx, c casefile.Case, v casefile.Verdict) (risk.Assessment, erro
 	if err != nil {
 		return risk.Assessment{}, err
 	}
+	exceptions, err := tx.Exceptions(c.Tenant)
+	if err != nil {
+		return risk.Assessment{}, err
+	}
 	a := risk.Assess(risk.Input{
-		Tenant: c.Tenant, Identity: c.Identity, Signals: sigs, Accounts: accounts,
+		Tenant: c.Tenant, Identity: c.Identity, Signals: sigs, Accounts: accounts, Exceptions: exceptions,
 		Verdict: risk.Verdict{Word: string(v.Word), At: v.At},
 	}, v.At)
 	return a, tx.PutAssessment(a)

@@ -208,8 +208,8 @@ func TestHold(t *testing.T) {
 	if _, err := hold("auditor", "", true); !errors.Is(err, fault.Denied) {
 		t.Errorf("an auditor stopped writes: %v", err)
 	}
-	if on, err := hold("analyst", "", true); err != nil || !on {
-		t.Fatalf("an analyst stops writes: %t, %v", on, err)
+	if on, err := hold("analyst", "", true); err != nil || !on || s.Store.Braked() != 1 {
+		t.Fatalf("an analyst stops writes: %t, %v, before all others %d times", on, err, s.Store.Braked())
 	}
 	if _, err := hold("responder", "", false); !errors.Is(err, fault.Denied) {
 		t.Errorf("a responder let writes go on: %v; it takes an owner", err)

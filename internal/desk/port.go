@@ -35,6 +35,9 @@ type Store interface {
 
 	// Update calls change in one transaction, as run.Store's does.
 	Update(ctx context.Context, change func(Tx) error) error
+	// Brake is Update for what keeps changes from leaving: it goes before every other
+	// change that waits.
+	Brake(ctx context.Context, change func(Tx) error) error
 
 	// Cases are ordered for work: highest level, then highest score, then latest
 	// signal, then id.

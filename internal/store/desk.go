@@ -30,6 +30,12 @@ func (s deskStore) Update(ctx context.Context, change func(desk.Tx) error) error
 	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
 }
 
+// Brake is Update that goes before what waits to leave: the stop holds within a second
+// however long the line is.
+func (s deskStore) Brake(ctx context.Context, change func(desk.Tx) error) error {
+	return s.db.update(ctx, rankBrake, func(tx *Tx) error { return change(tx) })
+}
+
 // An orderBy is one column by which a list is ordered.
 type orderBy struct {
 	column string

@@ -12,7 +12,8 @@ type rank int
 // The ranks, first come first. What is about to leave the house goes before what
 // will have to, and that before everything else.
 const (
-	rankDispatch rank = iota
+	rankBrake rank = iota // what keeps changes from leaving
+	rankDispatch
 	rankIngest
 	rankOther
 	ranks

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/seed-f47efad2/cordon/internal/desk"
 )
 
 // Ranks go first, and every fourth turn is the longest waiter's.
@@ -66,4 +68,27 @@ func TestLineLetsWaitersLeave(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// ranked is a dialect that tells with which rank it was asked.
+type ranked struct {
+	dialect
+	asked []rank
+}
+
+func (d *ranked) update(_ context.Context, r rank, _ func(context.Context, conn, ringer) error) error {
+	d.asked = append(d.asked, r)
+	return nil
+}
+
+// The stop must hold within a second: it does not stand behind what waits to leave.
+func TestBrakesGoFirst(t *testing.T) {
+	t.Parallel()
+	d := &ranked{}
+	if err := (&DB{d: d, opts: Options{Nudge: func(Topic) {}}}).Desk().Brake(t.Context(), func(desk.Tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.asked) != 1 || d.asked[0] >= rankDispatch {
+		t.Errorf("asked with the ranks %v, want one before %v", d.asked, rankDispatch)
+	}
 }

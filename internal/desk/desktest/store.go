@@ -57,6 +57,7 @@ type Store struct {
 	entries []audit.Entry
 	ids     int
 	failing error
+	braked  int
 }
 
 // New returns an empty store.
@@ -74,6 +75,21 @@ func (s *Store) Fail(err error) {
 // Update runs change on a copy and keeps it when there is no error.
 func (s *Store) Update(ctx context.Context, change func(desk.Tx) error) error {
 	return s.update(ctx, func(t *tx) error { return change(t) })
+}
+
+// Brake is Update, and counted.
+func (s *Store) Brake(ctx context.Context, change func(desk.Tx) error) error {
+	s.mu.Lock()
+	s.braked++
+	s.mu.Unlock()
+	return s.Update(ctx, change)
+}
+
+// Braked returns how often Brake was called.
+func (s *Store) Braked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.braked
 }
 
 func (s *Store) update(ctx context.Context, change func(*tx) error) error {
