@@ -283,6 +283,7 @@ func (b *Budget) rebuild(spent []charge) {
 	slices.SortStableFunc(spent, func(x, y charge) int { return x.at.Compare(y.at) })
 	for name, k := range b.b {
 		k.left, k.at = k.depth, now.Add(-b.o.Memory)
+		share := k.share // time that is looked back over gives none of it back
 		for _, c := range spent {
 			if c.bucket == name && !c.at.After(now) {
 				k.refill(c.at)
@@ -290,6 +291,7 @@ func (b *Budget) rebuild(spent []charge) {
 			}
 		}
 		k.refill(now)
+		k.share = share
 		k.wake()
 	}
 }

@@ -36,3 +36,19 @@ func TestBudgetChargesForMore(t *testing.T) {
 		}
 	})
 }
+
+// Winning the tenant again looks back at what was sent; it does not give back a pace
+// that refusals took away.
+func TestRebuildingKeepsThePaceThatRefusalsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(BudgetOptions{})
+		b.throttled(action.BucketIdentityProtection, time.Second)
+		<-time.After(time.Second)
+		before := b.Forecast(action.BucketIdentityProtection, 100)
+		b.rebuild([]charge{{action.BucketIdentityProtection, time.Now()}})
+		if after := b.Forecast(action.BucketIdentityProtection, 100); after < before-time.Second {
+			t.Errorf("100 requests took %v before and take %v after", before, after)
+		}
+	})
+}
