@@ -45,6 +45,11 @@ type Rule struct {
 	OnExpiry OnExpiry      `json:"onExpiry"`
 }
 
+// AsksAs reports whether r asks the same groups as o.
+func (r Rule) AsksAs(o Rule) bool {
+	return slices.Equal(slices.Sorted(slices.Values(r.From)), slices.Sorted(slices.Values(o.From)))
+}
+
 // State is where a request stands.
 type State string
 

@@ -138,15 +138,6 @@ func leftText(left []campaign.Left) string {
 	return fmt.Sprintf("; %s was left out: %s", left[0].Name, left[0].Why)
 }
 
-func (s *Service) playbook(id string) (*playbook.Playbook, error) {
-	for _, p := range s.playbooks().Playbooks() {
-		if p.Ref.ID == id {
-			return p, nil
-		}
-	}
-	return nil, fault.Errorf(fault.NotFound, "no playbook %q", id)
-}
-
 // selected returns the cases that the wish is about.
 func (s *Service) selected(ctx context.Context, w CampaignWish) ([]casefile.Case, error) {
 	var out []casefile.Case
@@ -263,24 +254,19 @@ func (d *draft) unfit(p playbook.Plan) string {
 	case p.Mode == playbook.Observe:
 		return "the playbook only observes"
 	}
-	doable := false
 	for _, st := range p.Steps {
-		if doable = doable || st.Skip == "" && st.Held == "" && st.Action != ""; st.Skip != "" || st.Held != "" || st.Approval == nil {
-			continue
-		}
-		if st.Approval.Mode == approval.Before && !sameGroups(st.Approval.From, d.rule.From) {
+		if st.Skip == "" && st.Held == "" && st.Approval != nil && st.Approval.Mode == approval.Before && !st.Approval.AsksAs(d.rule) {
 			return fmt.Sprintf("step %s asks others: %v", st.ID, st.Approval.From)
 		}
 	}
-	if !doable {
+	if !slices.ContainsFunc(p.Steps, changes) {
 		return "there is nothing to do"
 	}
 	return ""
 }
 
-func sameGroups(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
+// changes reports whether a step of a plan will change something.
+func changes(st playbook.Step) bool { return st.Skip == "" && st.Held == "" && st.Action != "" }
 
 // finish puts the items in the order in which they go and counts the requests.
 func (d *draft) finish() []campaign.Item {
@@ -292,7 +278,7 @@ func (d *draft) finish() []campaign.Item {
 		items[n] = i.Item
 		items[n].Place = n
 		for _, st := range i.plan.Steps {
-			if st.Skip == "" && st.Held == "" && st.Action != "" {
+			if changes(st) {
 				counts[st.Action]++
 			}
 		}

@@ -291,14 +291,22 @@ func (s *Service) plannable(ctx context.Context, op access.Operator, playbookID 
 	if err != nil {
 		return identity.Identity{}, err
 	}
+	if _, err := s.playbook(playbookID); err != nil {
+		return identity.Identity{}, err
+	}
+	return s.look().identity(ctx, t, id)
+}
+
+// playbook returns fault.NotFound with the ids that there are.
+func (s *Service) playbook(id string) (*playbook.Playbook, error) {
 	var known []string
 	for _, p := range s.playbooks().Playbooks() {
-		if p.Ref.ID == playbookID {
-			return s.look().identity(ctx, t, id)
+		if p.Ref.ID == id {
+			return p, nil
 		}
 		known = append(known, p.Ref.ID)
 	}
-	return identity.Identity{}, fault.Errorf(fault.NotFound, "no playbook %q; there are: %s", playbookID, strings.Join(known, ", "))
+	return nil, fault.Errorf(fault.NotFound, "no playbook %q; there are: %s", id, strings.Join(known, ", "))
 }
 
 // Start starts a playbook on an identity by hand: through the same guards,

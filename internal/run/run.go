@@ -5,7 +5,6 @@
 package run
 
 import (
-	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
@@ -120,7 +119,7 @@ type Consent struct {
 // groups, at least as many people, before anything leaves.
 func (c *Consent) covers(rule approval.Rule, planHash string) bool {
 	return c != nil && c.PlanHash == planHash && rule.Mode == approval.Before && c.Rule.Mode == approval.Before &&
-		max(1, rule.Quorum) <= len(c.Decisions) && slices.Equal(slices.Sorted(slices.Values(rule.From)), slices.Sorted(slices.Values(c.Rule.From)))
+		max(1, rule.Quorum) <= len(c.Decisions) && rule.AsksAs(c.Rule)
 }
 
 // A Run is one use of a playbook version on one identity.
