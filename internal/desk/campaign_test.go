@@ -299,3 +299,18 @@ func TestACampaignGoesOnWhenTransactionsAreTriedAgain(t *testing.T) {
 		t.Errorf("after one look: %+v", v.Campaign)
 	}
 }
+
+// One of its people may not answer, also when nothing is open about them any more.
+func TestOneOfItsPeopleMayNotAnswer(t *testing.T) {
+	t.Parallel()
+	s := newCrowd(1)
+	c := s.AddAtRisk(desktest.Person(9, "Second", "second@corp.example", s.Now()), s.Leaked("d9", time.Hour)) // the operator "second"
+	v := s.propose(t, desk.CampaignWish{})
+	if _, err := s.Desk.Verdict(t.Context(), s.Operator("owner"), c, "safe", "a drill"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Desk.DecideCampaign(t.Context(), s.Operator("second"), v.Campaign.ID, true, v.Campaign.Hash, "")
+	if !errors.Is(err, fault.Denied) || !strings.Contains(err.Error(), "the campaign is about Second") {
+		t.Errorf("answered: %v", err)
+	}
+}
