@@ -121,6 +121,9 @@ type Action struct {
 	ClientRequestID string  `json:"clientRequestId,omitempty"`
 	RequestID       string  `json:"requestId,omitempty"`
 	Outcome         Verdict `json:"outcome,omitempty"` // of the last attempt; empty while its answer has not come
+	// Doubt says that what an earlier attempt did was never known: what is there now
+	// may be its doing, so Before stays what was there before it.
+	Doubt bool `json:"doubt,omitempty"`
 
 	RequestedAt time.Time `json:"requestedAt,omitzero"`
 	ApprovedAt  time.Time `json:"approvedAt,omitzero"`

@@ -164,6 +164,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.campaigns = &campaign.Driver{
 		Store: a.db.Campaigns(), Runs: a.driver, Now: o.Now, Forecast: a.forecast, Nudge: a.nudgeDispatch, Log: o.Log,
 	}
+	a.driver.Campaigns = a.campaigns
 	a.pipeline = &ingest.Pipeline{Store: a.db.Ingest(), Runs: a.driver, Lookup: a.lookup, Now: o.Now, Log: o.Log}
 	a.desk, err = desk.New(desk.Options{
 		Store: a.db.Desk(), Operators: a.operators, Driver: a.driver, Playbooks: func() desk.Playbooks { return a.settings.Load().library },

@@ -107,10 +107,11 @@ type Campaign struct {
 
 	State    State  `json:"state"`
 	Reason   string `json:"reason,omitempty"`
-	Paused   State  `json:"paused,omitempty"`  // the state to resume
-	Excused  int    `json:"excused,omitempty"` // failed runs for which it paused by itself: whoever resumes has seen them
-	Begun    int    `json:"begun"`             // items below it have runs
-	Released int    `json:"released"`          // the actions of items below it may leave
+	Paused   State  `json:"paused,omitempty"`   // the state to resume
+	Excused  int    `json:"excused,omitempty"`  // failed runs for which it paused by itself: whoever resumes has seen them
+	Unproven bool   `json:"unproven,omitempty"` // it paused by itself because its canary proved nothing
+	Begun    int    `json:"begun"`              // items below it have runs
+	Released int    `json:"released"`           // the actions of items below it may leave
 
 	ReleasedAt time.Time `json:"releasedAt,omitzero"` // when the first wave after the canary was released
 	EndsAt     time.Time `json:"endsAt,omitzero"`     // when it should be over, as far as the published limits say
@@ -233,6 +234,10 @@ func (p Progress) Failed() int { return p.States[run.Failed] }
 // Contained is how many runs are proven.
 func (p Progress) Contained() int { return p.States[run.Contained] + p.States[run.Done] }
 
+// Proven is how many runs showed that the playbook works here: that it contains, or
+// in observe mode that it would.
+func (p Progress) Proven() int { return p.Contained() + p.States[run.Observed] }
+
 // Advance returns what follows from how far it has come: the canary is over and
 // the first wave is released, a wave has left and the next one follows, too much
 // failed and it pauses by itself, everything is over.
@@ -251,6 +256,9 @@ func (c Campaign) Advance(p Progress, now time.Time) Campaign {
 	case c.State == Canary && c.Released < canary:
 		c.Released = canary
 	case c.State == Canary && (ended < canary || c.Begun < c.Size): // what comes next waits for both
+	case c.State == Canary && p.Proven() == 0 && !c.Unproven && c.Released < c.Size:
+		c.Paused, c.State, c.Unproven = c.State, Paused, true
+		c.Reason = fmt.Sprintf("the canary proved nothing: all its %d runs ended, and none contained anybody (%d held, %d refused); look at them, then resume or stop", ended, p.States[run.HeldState], p.States[run.Refused])
 	case c.State == Canary:
 		c.State, c.ReleasedAt = Rolling, now
 		c.Released = min(c.Size, c.Released+c.Wish.Wave)

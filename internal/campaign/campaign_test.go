@@ -158,6 +158,38 @@ func TestResumeAfterFailures(t *testing.T) {
 	}
 }
 
+// A canary that was held or refused whole did nothing wrong and proved nothing: who
+// follows waits until somebody has looked.
+func TestACanaryThatProvedNothingReleasesNobody(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		states map[run.State]int
+		want   campaign.State
+	}{
+		"held and refused": {map[run.State]int{run.HeldState: 4, run.Refused: 1}, campaign.Paused},
+		"one contained":    {map[run.State]int{run.HeldState: 4, run.Contained: 1}, campaign.Rolling},
+		"observed":         {map[run.State]int{run.Observed: 5}, campaign.Rolling},
+	} {
+		c := approved(t, 30)
+		c.Begun = 30
+		c = c.Advance(campaign.Progress{}, epoch)
+		p := campaign.Progress{States: tt.states}
+		if c = c.Advance(p, epoch); c.State != tt.want {
+			t.Errorf("%s: %s with %d released: %s", name, c.State, c.Released, c.Reason)
+		}
+		if c.State != campaign.Paused {
+			continue
+		}
+		c, err := c.Resume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c = c.Advance(p, epoch); c.State != campaign.Rolling || c.Released != 25 {
+			t.Errorf("%s: resumed by somebody who looked, it is %s with %d released", name, c.State, c.Released)
+		}
+	}
+}
+
 // A canary larger than the campaign does not loosen how many may fail.
 func TestALargeCanaryKeepsTheBrake(t *testing.T) {
 	t.Parallel()

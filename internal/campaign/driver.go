@@ -137,6 +137,35 @@ func (d *Driver) one(tx Tx, c Campaign, i Item) (run.ID, error) {
 	return r.ID, err
 }
 
+// Open is for run.Campaigns.
+func (d *Driver) Open(tx run.Tx, t identity.Tenant, consent run.Consent) (bool, error) {
+	mine, ok := tx.(Tx)
+	if !ok {
+		return false, nil
+	}
+	c, err := mine.Campaign(t, ID(consent.Campaign))
+	return err == nil && !c.State.Final(), err
+}
+
+// Rejoined is for run.Campaigns: what became of the item is from now on what becomes
+// of next.
+func (d *Driver) Rejoined(tx run.Tx, next run.Run) error {
+	mine, ok := tx.(Tx)
+	if !ok {
+		return fmt.Errorf("put run %s in its campaign: the transaction knows no campaigns", next.ID)
+	}
+	id := ID(next.Consent.Campaign)
+	items, err := mine.Items(next.Tenant, id, next.Consent.Place, 1)
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 || items[0].Identity != next.Identity {
+		return fault.Errorf(fault.Conflict, "campaign %s has not %s at place %d", id, next.Identity, next.Consent.Place)
+	}
+	items[0].Run = next.ID
+	return mine.PutItems(next.Tenant, id, items)
+}
+
 // advance lets the campaign go on as far as its runs have come.
 func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 	if !c.State.Goes() {

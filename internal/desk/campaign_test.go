@@ -314,3 +314,34 @@ func TestOneOfItsPeopleMayNotAnswer(t *testing.T) {
 		t.Errorf("answered: %v", err)
 	}
 }
+
+// The run that takes up a held one stands in its place, and in nobody else's.
+func TestARunRejoinsItsCampaign(t *testing.T) {
+	t.Parallel()
+	s := newCrowd(3)
+	v := s.propose(t, desk.CampaignWish{})
+	id := v.Campaign.ID
+	s.approve(t, v, "second")
+	items, err := s.Desk.CampaignItems(t.Context(), s.Operator("owner"), id, desk.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rejoin := func(who identity.ID) error {
+		return s.Store.ForCampaigns().Update(t.Context(), func(tx campaign.Tx) error {
+			c := run.Consent{Campaign: string(id), Place: 1}
+			if open, err := s.driver.Open(tx, desktest.Tenant, c); err != nil || !open {
+				return fmt.Errorf("open: %v, %w", open, err)
+			}
+			return s.driver.Rejoined(tx, run.Run{Tenant: desktest.Tenant, ID: "run_next", Identity: who, Consent: &c})
+		})
+	}
+	if err := rejoin(items.Items[0].Identity); !errors.Is(err, fault.Conflict) {
+		t.Errorf("in the place of another: %v", err)
+	}
+	if err := rejoin(items.Items[1].Identity); err != nil {
+		t.Fatal(err)
+	}
+	if items, err = s.Desk.CampaignItems(t.Context(), s.Operator("owner"), id, desk.Page{}); err != nil || items.Items[1].Run != "run_next" || items.Items[0].Run == "run_next" {
+		t.Errorf("items: %+v, %v", items.Items, err)
+	}
+}

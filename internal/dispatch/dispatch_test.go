@@ -174,6 +174,27 @@ func TestBeforeStateSurvivesAnUnknownAttempt(t *testing.T) {
 	})
 }
 
+// The same when the repeat is put off: it changed nothing, the first one did.
+func TestBeforeStateSurvivesARepeatThatIsPutOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.dir.lag = 11 * time.Second // it becomes visible just when the repeat is due
+		n := 0
+		h.dir.mishap = func(write) mishap {
+			n++
+			return []mishap{resetAfter, busy, fine}[min(n, 3)-1]
+		}
+		a := h.ask(person(1), disable)
+		h.start()
+		a = h.settle(a, action.Verified)
+		if len(h.dir.sent) < 2 || !strings.Contains(string(a.Before), `"Disabled":false`) {
+			t.Errorf("%d requests, before = %s: the undo would restore our own doing", len(h.dir.sent), a.Before)
+		}
+		h.end()
+	})
+}
+
 func TestUnknownPasswordResetGoesToAPerson(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -158,7 +158,7 @@ func (s *session) repeat(tx Tx, a action.Action, now time.Time) (action.Action, 
 	if err != nil {
 		return a, err
 	}
-	a.Outcome, a.NextAt = action.Unknown, time.Time{}
+	a.Outcome, a.Doubt, a.NextAt = action.Unknown, true, time.Time{}
 	return s.put(tx, a, s.entry(a, audit.ActionOutcome, now, why,
 		map[string]any{"verdict": string(action.Unknown), "read": true, "attempt": a.Attempt, "clientRequestId": a.ClientRequestID}))
 }

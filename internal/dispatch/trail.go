@@ -179,10 +179,14 @@ func (s *session) outcome(tx Tx, spec action.Spec, sent action.Action, o action.
 		if a, err = a.Move(action.Failed, o.Reason, now); err == nil {
 			a.NextAt, a.Sealed = time.Time{}, nil
 		}
-	case action.Later: // nothing was changed: whatever is there next time is not our doing
+	case action.Later: // nothing was changed: whatever is there next time is not this attempt's doing
 		if a, err = a.Move(action.Approved, "put off: "+o.Reason, now); err == nil {
-			a.Before, a.BeforeText, a.Sealed = nil, "", nil
-			a.NextAt = now.Add(s.putOff(a, o))
+			if a.Doubt { // but it may be an earlier one's
+				a.Outcome = action.Unknown
+			} else {
+				a.Before, a.BeforeText = nil, ""
+			}
+			a.Sealed, a.NextAt = nil, now.Add(s.putOff(a, o))
 		}
 	default:
 		a.Outcome = action.Unknown

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
+	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/run/runtest"
@@ -105,6 +106,70 @@ func TestAnotherPlanThanTheCampaignsIsNotBegunByItself(t *testing.T) {
 		t.Errorf("%d runs and %d actions that nobody approved", len(started), len(h.actions()))
 	}
 	h.wantCase(casefile.Waiting, "another one than was approved")
+}
+
+// consents is a campaign that is over or not, and what was put in its places.
+type consents struct {
+	over bool
+	next []run.ID
+}
+
+func (c *consents) Open(run.Tx, identity.Tenant, run.Consent) (bool, error) { return !c.over, nil }
+
+func (c *consents) Rejoined(_ run.Tx, next run.Run) error {
+	c.next = append(c.next, next.ID)
+	return nil
+}
+
+// When the fact is there that was missing, the plan is the approved one again, and the
+// run goes on with the consent that was given; not when its campaign is over.
+func TestAHeldRunOfACampaignGoesOnWhenItsFactArrives(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	campaigns := &consents{over: true}
+	h.driver.Campaigns = campaigns
+	held, another := true, false
+	h.planner.Plans["contain"] = func(in playbook.Input) (playbook.Plan, error) {
+		p, err := runtest.Steps(runtest.Disable)(in)
+		if another {
+			p.Hash = "another"
+		}
+		if held {
+			p.Held, p.Steps, p.Hash = "roles were not read", nil, "held"
+		}
+		return p, err
+	}
+	consent := run.Consent{Campaign: "cmp_1", Place: 7, PlanHash: "plan of contain for " + string(h.id)}
+	r := h.beginWith("contain", consent)
+	h.want(r.ID, run.HeldState)
+	h.wantCase(casefile.Waiting, "roles were not read")
+	again := func() (started []run.Run) {
+		h.t.Helper()
+		h.update(func(tx run.Tx) (err error) { started, err = h.driver.Again(tx, tenant, h.file); return err })
+		return started
+	}
+	if got := again(); len(got) != 0 {
+		t.Fatalf("the fact is missing, and %d runs began", len(got))
+	}
+	held = false
+	if got := again(); len(got) != 0 {
+		t.Fatalf("the campaign is over, and %d runs began", len(got))
+	}
+	campaigns.over, another = false, true
+	if got := again(); len(got) != 0 {
+		t.Fatalf("nobody approved the plan that it would have, and %d runs began", len(got))
+	}
+	another = false
+	got := again()
+	if len(got) != 1 || len(campaigns.next) != 1 || campaigns.next[0] != got[0].ID {
+		t.Fatalf("%d runs began, the campaign has %v", len(got), campaigns.next)
+	}
+	if a := h.only(runtest.Disable); a.Campaign != "cmp_1" || a.Place != 7 {
+		t.Errorf("it left the order of its campaign: %+v", a)
+	}
+	if diff := cmp.Diff(&consent, got[0].Consent); diff != "" {
+		t.Errorf("consent:\n%s", diff)
+	}
 }
 
 // A run of its own does not wait until a campaign that wants the same has come to it.

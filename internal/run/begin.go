@@ -133,8 +133,9 @@ func frees(old, next playbook.Plan) bool {
 
 // Again plans anew those runs of the case that were held, as a whole or in some
 // steps, when the new plan holds less. What they did already is adopted, not done
-// twice. A run of a campaign stays held: people approved its plan as one of many,
-// and nobody the next one. It returns the runs it started.
+// twice. A run of a campaign is taken up with the plan that people approved as one of
+// many, while the campaign is not over; with another one it stays held, for nobody
+// approved that. It returns the runs it started.
 func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	fail := func(err error) ([]Run, error) { return nil, fmt.Errorf("plan case %s anew: %w", c, err) }
 	file, err := tx.Case(t, c)
@@ -154,7 +155,12 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 	}
 	var started []Run
 	for _, r := range newest(runs, func(r Run) string { return r.Playbook.ID + "\x00" + r.OnceKey }) {
-		if !wanting(r) || r.Consent != nil {
+		if !wanting(r) {
+			continue
+		}
+		if open, err := d.open(tx, r); err != nil {
+			return fail(err)
+		} else if !open {
 			continue
 		}
 		in, err := d.again(tx, r)
@@ -166,19 +172,35 @@ func (d *Driver) Again(tx Tx, t identity.Tenant, c casefile.ID) ([]Run, error) {
 		if err != nil || !frees(*r.Plan, p) && !d.decidable(r, in) {
 			continue // the run already says what it waits for
 		}
+		if r.Consent != nil && r.Consent.PlanHash != p.Hash {
+			continue
+		}
 		next, begun, err := d.Begin(tx, Start{
 			// The window reaches back over all that was done for the same wish.
 			Match: playbook.Match{Ref: p.Playbook, Mode: p.Mode, OnceKey: r.OnceKey, Window: r.Window + d.Now().Sub(r.StartedAt) + time.Second},
-			Case:  c, Input: in, AskedBy: r.AskedBy, Trigger: r.Trigger, Why: r.Why,
+			Case:  c, Input: in, AskedBy: r.AskedBy, Trigger: r.Trigger, Why: r.Why, Consent: r.Consent,
 		})
 		if err != nil {
 			return fail(err)
+		}
+		if begun && r.Consent != nil {
+			if err := d.Campaigns.Rejoined(tx, next); err != nil {
+				return fail(err)
+			}
 		}
 		if begun {
 			started = append(started, next)
 		}
 	}
 	return started, nil
+}
+
+// open reports whether r may be taken up again as far as its campaign goes.
+func (d *Driver) open(tx Tx, r Run) (bool, error) {
+	if r.Consent == nil || d.Campaigns == nil {
+		return r.Consent == nil, nil
+	}
+	return d.Campaigns.Open(tx, r.Tenant, *r.Consent)
 }
 
 // newest returns the newest run of each group, oldest group first.
@@ -405,6 +427,45 @@ func (d *Driver) takeBack(tx Tx, r Run, e TakeBack) ([]Event, error) {
 	return []Event{TakenBack{}}, err
 }
 
+// revertSame does as revert for what run o proved by actions of its own with the
+// effect of a, before the undo: it had found the account so, or made it so again, and
+// it is not so any more.
+func (d *Driver) revertSame(tx Tx, undo, o Run, a action.Action, by action.ID) error {
+	if o.ID == ID(a.Run) {
+		return nil
+	}
+	back, err := tx.Action(a.Tenant, by)
+	if err != nil {
+		return err
+	}
+	for _, s := range o.Steps {
+		if s.Action == "" || s.Adopted || s.UndoOf != "" {
+			continue
+		}
+		same, err := tx.Action(o.Tenant, s.Action)
+		if err != nil {
+			return err
+		}
+		if same.Effect != a.Effect || same.State != action.Verified || !same.VerifiedAt.Before(back.VerifiedAt) {
+			continue
+		}
+		if same, err = same.Move(action.Reverted, fmt.Sprintf("undone with %s, which had the same effect: %s", a.ID, undo.Why), d.Now()); err != nil {
+			return err
+		}
+		same.UndoneBy = by
+		if same, err = tx.PutAction(same); err != nil {
+			return err
+		}
+		if err := d.noteAction(tx, o, same, audit.ActionUndone, fmt.Sprintf("%s on %s undone: %s", same.Name, same.Account.Name(), undo.Why)); err != nil {
+			return err
+		}
+		if _, err := d.Advance(tx, Key{o.Tenant, o.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // revert makes the original of a verified undo reverted, and tells every run of
 // its case that had proven something by it, also when it is over. Dispatch may
 // have reverted the action already; it tells nobody.
@@ -433,6 +494,9 @@ func (d *Driver) revert(tx Tx, r Run, e Revert) error {
 		return err
 	}
 	for _, o := range runs {
+		if err := d.revertSame(tx, r, o, a, e.By); err != nil {
+			return err
+		}
 		if !slices.ContainsFunc(o.Steps, func(s StepRun) bool { return s.Adopted && s.Action == a.ID }) {
 			continue
 		}

@@ -36,10 +36,19 @@ type Catalogue interface {
 	Version() string
 }
 
+// Campaigns are where the consent of runs came from. campaign.Driver is one.
+type Campaigns interface {
+	// Open reports whether the campaign that gave c is not over.
+	Open(tx Tx, t identity.Tenant, c Consent) (bool, error)
+	// Rejoined puts next, which has a consent, in the place of the held run that it
+	// takes up.
+	Rejoined(tx Tx, next Run) error
+}
+
 // A Driver moves runs: it reads rows, feeds them to Run.Apply and writes what
 // follows, in one transaction. Every method may be called as often as anybody
 // likes, from any number of goroutines; a call that finds nothing new changes
-// nothing. All fields but Connected, Nudge, Soon and Log are needed.
+// nothing. All fields but Connected, Nudge, Soon, Campaigns and Log are needed.
 type Driver struct {
 	Store     Store
 	Planner   Planner
@@ -56,7 +65,9 @@ type Driver struct {
 	// Soon reports that somebody is about to drive the run: Reconcile leaves it to
 	// them. nil: nobody is.
 	Soon func(Key) bool
-	Log  *slog.Logger
+	// Campaigns lets runs of campaigns begin anew; nil: those that were held stay so.
+	Campaigns Campaigns
+	Log       *slog.Logger
 
 	asker playbook.Asker
 }
@@ -245,7 +256,11 @@ func (d *Driver) makePlan(tx Tx, r *Run, in *playbook.Input) ([]Event, error) {
 	}
 	p.Tenant, p.Identity = r.Tenant, r.Identity
 	if c := r.Consent; c != nil && c.PlanHash != p.Hash {
-		p.Steps, p.Held = nil, "the plan is another one than was approved with the campaign: plan it by itself"
+		held := "the plan is another one than was approved with the campaign: plan it by itself"
+		if p.Held != "" { // for want of a fact: when that is there it may be the approved one again
+			held = "the plan is another one than was approved with the campaign, and held: " + p.Held
+		}
+		p.Steps, p.Held = nil, held
 	}
 	observe := d.Mode(r.Tenant) == playbook.Observe
 	if later, err := d.brake(tx, *r, &p, observe); err != nil || later != nil {

@@ -68,6 +68,64 @@ func TestRevertedByDispatchIsNotShownContained(t *testing.T) {
 	h.wantCase(casefile.Open, "")
 }
 
+// A run that had found the account so, by an action of its own, proved its containment
+// by what the undo took back: it is told as well. One that contained after the undo
+// stays.
+func TestUndoTellsWhoFoundItSo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	first := h.contained()
+	h.clock.Add(2 * time.Hour)
+	found, _ := h.begin(match("other"))
+	own := h.only(runtest.Disable)
+	if own.ID == first.Steps[0].Action {
+		t.Fatal("the second run acts by the first one's action")
+	}
+	h.act(own.ID, action.Verified) // already so
+	h.want(found.ID, run.Contained)
+	h.clock.Add(time.Minute)
+	if _, err := h.undo(first.Steps[0].Action); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.Add(time.Minute)
+	enable := h.only(runtest.Enable).ID
+	h.act(enable, action.Running, action.AcceptedState)
+	// Another run contains the account again before the undo's run hears of its proof.
+	h.planner.Plans["third"] = runtest.Steps(runtest.Disable)
+	h.silently(enable, action.Verified)
+	h.silently(first.Steps[0].Action, action.Reverted)
+	later, _ := h.begin(match("third"))
+	h.clock.Add(time.Minute)
+	h.silently(h.only(runtest.Disable).ID, action.Running, action.AcceptedState, action.Verified)
+	h.reconcile()
+	for _, id := range []run.ID{first.ID, found.ID} {
+		if s := h.run(id).Steps[0]; s.State != run.StepReverted {
+			t.Errorf("run %s still says of what was undone that it is %s", id, s.State)
+		}
+	}
+	h.want(later.ID, run.Contained)
+	h.wantCase(casefile.Contained, "")
+}
+
+// silently moves an action as dispatch does, and tells nobody.
+func (h *house) silently(id action.ID, states ...action.State) {
+	h.t.Helper()
+	h.update(func(tx run.Tx) error {
+		a, err := tx.Action(tenant, id)
+		if err != nil {
+			return err
+		}
+		for _, s := range states {
+			if a, err = a.Move(s, "", h.clock.Now()); err != nil {
+				return err
+			}
+		}
+		_, err = tx.PutAction(a)
+		return err
+	})
+}
+
 // An account that was disabled and proven may have been enabled since, by an
 // administrator or by the synchronisation: a later run of another playbook must
 // look again and not count the old proof as its containment. What is done for good

@@ -1,6 +1,7 @@
 package runtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"sync"
@@ -125,7 +126,7 @@ func (p *Planner) Plan(ref playbook.Ref, in playbook.Input) (playbook.Plan, erro
 	}
 	plan, err := make(in)
 	plan.Playbook, plan.Tenant, plan.Identity, plan.Name = playbook.Ref{ID: ref.ID, Version: "1", Hash: "hash of " + ref.ID}, in.Tenant, in.Identity.ID, in.Identity.Name
-	plan.Hash, plan.MadeAt, plan.Level = "plan of "+ref.ID+" for "+string(in.Identity.ID), in.Now, in.Assessment.Level
+	plan.Hash, plan.MadeAt, plan.Level = cmp.Or(plan.Hash, "plan of "+ref.ID+" for "+string(in.Identity.ID)), in.Now, in.Assessment.Level
 	if plan.Mode == "" {
 		plan.Mode = playbook.Enforce
 	}
