@@ -32,6 +32,7 @@ type labSpec struct {
 	secret   string        // of labApp; "": a random one
 	delays   *world.Delays // nil: the lab's own
 	limits   graphsim.Limits
+	heard    func(secret string) // told every password that is set; nil: nobody is
 }
 
 // A lab is a simulated tenant behind a listener.
@@ -91,7 +92,7 @@ func openLab(ctx context.Context, s labSpec) (*lab, error) {
 	}
 	app := graphsim.Responder(labApp, l.secret)
 	app.Roles = append(app.Roles, "RoleEligibilitySchedule.Read.Directory")
-	if l.tenant, err = graphsim.New(l.world, graphsim.Options{Speed: l.speed, Faults: parsed, Seed: s.seed, Apps: []graphsim.App{app}, Limits: s.limits}); err != nil {
+	if l.tenant, err = graphsim.New(l.world, graphsim.Options{Speed: l.speed, Faults: parsed, Seed: s.seed, Apps: []graphsim.App{app}, Limits: s.limits, Secret: s.heard}); err != nil {
 		return nil, fault.Errorf(fault.Invalid, "%w", err)
 	}
 	if l.ca, err = graphsim.NewCA(time.Now()); err != nil {

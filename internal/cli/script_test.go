@@ -43,6 +43,8 @@ const patience = 60 * time.Second
 //	capture NAME PATTERN         a variable from the last standard output
 //	hup                          SIGHUP to what runs in the background
 //	below A B                    A is a smaller number than B
+//	handover IDENTITY            gives access again, with a password that is revealed once
+//	secretless                   no password or key of a link is in any file, answer or output
 //	narrow                       the last standard output has at most 80 columns
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -55,6 +57,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"lab": k.startLab, "fault": k.setFault, "happens": k.happens, "code": code, "eventually": eventually, "capture": capture, "hup": hup, "narrow": narrow, "below": below,
+			"handover": k.handOver, "secretless": k.secretless,
 		},
 	})
 }
@@ -85,13 +88,18 @@ func (s *labShelf) get(ts *testscript.TestScript) *lab {
 }
 
 // scriptCommands are the commands that need the script's tenant.
-type scriptCommands struct{ labs labShelf }
+type scriptCommands struct {
+	labs    labShelf
+	secrets secretShelf
+}
 
 func (k *scriptCommands) startLab(ts *testscript.TestScript, _ bool, args []string) {
-	spec := labSpec{listen: "127.0.0.1:0", seed: 1, users: 200}
+	work := ts.Getenv("WORK")
+	spec := labSpec{listen: "127.0.0.1:0", seed: 1, users: 200, heard: func(secret string) { k.secrets.add(work, secret) }}
 	stage := stageSpec{folder: ts.Getenv("WORK"), intervals: "      risk_detections: 1s\n      workload_detections: -1s\n      risky_users: 3s\n      alerts: 1s\n      directory: 2s\n      registration: 10m\n      open_cases: 2s\n",
 		operators: []config.Operator{
 			{ID: "owner", Name: "The owner", Roles: []string{"owner"}, Groups: []string{"identity-response"}},
+			{ID: "second", Name: "The second", Roles: []string{"responder"}, Groups: []string{"identity-response"}},
 			{ID: "auditor", Name: "The auditor", Roles: []string{"auditor"}},
 		}}
 	var drop []string

@@ -74,6 +74,11 @@ func patchUser(c *call) (reply, error) {
 		if !ok {
 			return reply{}, &graphError{403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
 		}
+		if profile, isOne := patch[name].(map[string]any); isOne && c.t.opts.Secret != nil && strings.EqualFold(name, "passwordProfile") {
+			if secret, given := profile["password"].(string); given {
+				c.t.opts.Secret(secret)
+			}
+		}
 	}
 	return noContent(), c.apply(func() ([]world.Effect, error) {
 		return c.t.world.Update(c.actor(), world.Users, c.params[0], patch)

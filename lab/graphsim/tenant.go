@@ -36,6 +36,9 @@ type Options struct {
 	Now           func() time.Time // the world's clock if nil
 	Rand          io.Reader        // crypto/rand if nil
 	Log           *slog.Logger     // of the listener's troubles; silent if nil
+	// Secret is told every password that somebody sets for a user, for whoever looks where
+	// else it went; nil: nobody is.
+	Secret func(string)
 }
 
 // Tenant serves one simulated tenant. Make it with New. Its methods may be
