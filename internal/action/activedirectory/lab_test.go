@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,7 +220,7 @@ func TestConformance(t *testing.T) {
 	mustChange := func(t testing.TB, b *bed, dn string) any {
 		return b.shows(t, b.Controllers[0], dn, "pwdLastSet") == "0"
 	}
-	for _, c := range append(furtherConformance(), []conformance{
+	cases := append(furtherConformance(), []conformance{
 		{name: activedirectory.Disable, undo: activedirectory.Enable, attribute: "userAccountControl", fresh: nothing},
 		{name: activedirectory.Enable, undo: activedirectory.Disable, attribute: "userAccountControl",
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "userAccountControl", "514") }},
@@ -235,7 +236,13 @@ func TestConformance(t *testing.T) {
 			}},
 		{name: activedirectory.WaiveChange, undo: activedirectory.RequireChange, attribute: "pwdLastSet", state: mustChange,
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "pwdLastSet", "0") }},
-	}...) {
+	}...)
+	for _, typ := range activedirectory.Types(nil, nil) {
+		if s := typ.Spec(); s.Undo != "" && !slices.ContainsFunc(cases, func(c conformance) bool { return c.name == s.Name && c.undo == s.Undo }) {
+			t.Errorf("nothing shows that %s undoes %s", s.Undo, s.Name)
+		}
+	}
+	for _, c := range cases {
 		t.Run(string(c.name), func(t *testing.T) {
 			t.Parallel()
 			actiontest.Run(t, func(t *testing.T, part string, run func(*testing.T, actiontest.Bench)) {
