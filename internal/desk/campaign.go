@@ -321,7 +321,7 @@ func (s *Service) CampaignView(ctx context.Context, op access.Operator, id campa
 	if v.Progress, err = s.store.CampaignProgress(ctx, c.Tenant, c.ID, c.Released); err != nil {
 		return v, err
 	}
-	err = s.store.Update(ctx, func(tx Tx) error { // reads only
+	err = s.store.View(ctx, func(tx Tx) error {
 		voter, err := s.campaignVoter(tx, op, c)
 		if err != nil {
 			return err

@@ -263,7 +263,7 @@ func (s *Service) PlanFor(ctx context.Context, op access.Operator, playbookID st
 		return RunView{}, err
 	}
 	var plan playbook.Plan
-	err = s.store.Update(ctx, func(tx Tx) error { // reads only
+	err = s.store.View(ctx, func(tx Tx) error {
 		in, err := s.driver.Input(tx, i.Tenant, i.ID, []string{playbook.OnManual}, nil)
 		if err != nil {
 			return fmt.Errorf("plan %s for %s: %w", playbookID, i.Name, err)

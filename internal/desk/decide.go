@@ -58,7 +58,7 @@ func (s *Service) ApprovalView(ctx context.Context, op access.Operator, id appro
 			v.Others = append(v.Others, st)
 		}
 	}
-	err = s.store.Update(ctx, func(tx Tx) error { // reads only
+	err = s.store.View(ctx, func(tx Tx) error {
 		voter, err := s.voter(tx, op, q.Tenant, q.Identity)
 		if err != nil {
 			return err

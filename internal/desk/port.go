@@ -35,6 +35,9 @@ type Store interface {
 
 	// Update calls change in one transaction, as run.Store's does.
 	Update(ctx context.Context, change func(Tx) error) error
+	// View calls read on one state of the store, beside whoever writes: a page that is
+	// looked at delays no containment. A change in it is fault.Conflict and is not made.
+	View(ctx context.Context, read func(Tx) error) error
 	// Brake is Update for what keeps changes from leaving: it goes before every other
 	// change that waits.
 	Brake(ctx context.Context, change func(Tx) error) error

@@ -30,6 +30,10 @@ func (s deskStore) Update(ctx context.Context, change func(desk.Tx) error) error
 	return s.db.update(ctx, rankOther, func(tx *Tx) error { return change(tx) })
 }
 
+func (s deskStore) View(ctx context.Context, read func(desk.Tx) error) error {
+	return s.db.view(ctx, func(tx *Tx) error { return read(tx) })
+}
+
 // Brake is Update that goes before what waits to leave: the stop holds within a second
 // however long the line is.
 func (s deskStore) Brake(ctx context.Context, change func(desk.Tx) error) error {

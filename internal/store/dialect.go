@@ -23,6 +23,9 @@ type dialect interface {
 	// update runs change in one transaction and commits it. It calls change again
 	// when the database asks for it, and rolls back when change panics.
 	update(ctx context.Context, r rank, change func(context.Context, conn, ringer) error) error
+	// view runs read in one transaction that sees one state and can write nothing. It
+	// waits for no writer, and no writer waits for it.
+	view(ctx context.Context, read func(context.Context, conn) error) error
 	// bells starts River with the one worker that rings.
 	bells(ctx context.Context, c river.Config) (stop func(context.Context) error, err error)
 	// size is the query of the database's size in bytes.

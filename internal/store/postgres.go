@@ -135,6 +135,15 @@ func (d *postgresDB) try(ctx context.Context, r rank, change func(context.Contex
 	return nil
 }
 
+func (d *postgresDB) view(ctx context.Context, read func(context.Context, conn) error) error {
+	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return d.kind(fmt.Errorf("begin: %w", err))
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing to keep
+	return read(ctx, postgresConn{d, tx, &counts{}})
+}
+
 // again reports whether PostgreSQL asks for the transaction to be repeated:
 // serialization_failure or deadlock_detected.
 func again(err error) bool {

@@ -148,6 +148,15 @@ func (d *sqliteDB) update(ctx context.Context, r rank, change func(context.Conte
 	return nil
 }
 
+func (d *sqliteDB) view(ctx context.Context, read func(context.Context, conn) error) error {
+	tx, err := d.reader.BeginTx(ctx, nil) // query_only: SQLite itself refuses a write
+	if err != nil {
+		return d.kind(fmt.Errorf("begin: %w", err))
+	}
+	defer func() { _ = tx.Rollback() }() // nothing to keep
+	return read(ctx, sqliteView{d, tx})
+}
+
 func (d *sqliteDB) bells(ctx context.Context, c river.Config) (func(context.Context) error, error) {
 	c.PollOnly = true
 	return startBells(ctx, riversqlite.New(d.writer), c)
@@ -213,6 +222,23 @@ func (c sqliteTx) query(ctx context.Context, q string, args ...any) (rows, error
 }
 
 func (c sqliteTx) batch(ctx context.Context, list []statement) error { return oneByOne(ctx, c, list) }
+
+// sqliteView reads inside one transaction of a reader.
+type sqliteView struct {
+	d  *sqliteDB
+	tx *sql.Tx
+}
+
+func (c sqliteView) exec(context.Context, string, ...any) (int64, error) { return 0, errViewWrites }
+
+func (c sqliteView) query(ctx context.Context, q string, args ...any) (rows, error) {
+	r, err := c.tx.QueryContext(ctx, q, clean(args)...)
+	return c.d.rows(r, err)
+}
+
+func (c sqliteView) batch(ctx context.Context, list []statement) error { return oneByOne(ctx, c, list) }
+
+func (c sqliteView) order() []statement { return nil }
 
 // oneByOne runs a batch where statements cost no round trip.
 func oneByOne(ctx context.Context, c conn, list []statement) error {

@@ -209,4 +209,25 @@ func (db *DB) update(ctx context.Context, r rank, change func(*Tx) error) error 
 	return nil
 }
 
+// errViewWrites says that what only looks tried to change something.
+var errViewWrites = fault.Errorf(fault.Conflict, "store: a view changes nothing; this belongs into Update")
+
+// view runs read on one state of the database, beside whoever writes. What it would
+// have changed is an error and changes nothing.
+func (db *DB) view(ctx context.Context, read func(*Tx) error) error {
+	return db.d.view(ctx, func(ctx context.Context, c conn) error {
+		tx := newTx(ctx, db, c, nil)
+		if err := read(tx); err != nil {
+			return err
+		}
+		if tx.err != nil {
+			return tx.err
+		}
+		if len(tx.entries) > 0 || len(tx.bells) > 0 || len(tx.stirred) > 0 || len(tx.writes()) > 0 {
+			return errViewWrites
+		}
+		return nil
+	})
+}
+
 func (db *DB) reads() conn { return db.d.reads() }

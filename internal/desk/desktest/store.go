@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +76,23 @@ func (s *Store) Fail(err error) {
 // Update runs change on a copy and keeps it when there is no error.
 func (s *Store) Update(ctx context.Context, change func(desk.Tx) error) error {
 	return s.update(ctx, func(t *tx) error { return change(t) })
+}
+
+// View runs read on a copy, which is thrown away; a change is fault.Conflict.
+func (s *Store) View(ctx context.Context, read func(desk.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &tx{tables: s.tables.clone(), ids: s.ids}
+	if err := read(t); err != nil {
+		return err
+	}
+	if len(t.entries) > 0 || !reflect.DeepEqual(t.tables, s.tables) {
+		return fault.Errorf(fault.Conflict, "a view changes nothing")
+	}
+	return nil
 }
 
 // Brake is Update, and counted.

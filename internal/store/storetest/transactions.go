@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/connector"
+	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -57,6 +58,39 @@ func transactions(t *testing.T, open func(*testing.T) Ports) {
 			t.Fatalf("got %v, want the change's own error", err)
 		}
 		nothing(t, p)
+	})
+
+	t.Run("AViewWaitsForNoWriter", func(t *testing.T) {
+		t.Parallel()
+		p := open(t)
+		put(t, p, person(1))
+		err := p.Runs.Update(t.Context(), func(tx run.Tx) error { // the writer's turn is taken
+			if err := tx.Audit(audit.Entry{Tenant: tenant, At: start, Kind: audit.CaseOpened, Text: "not committed"}); err != nil {
+				return err
+			}
+			return p.Desk.View(t.Context(), func(view desk.Tx) error {
+				got, err := view.Identity(tenant, person(1).ID)
+				if err == nil && got.Name != person(1).Name {
+					t.Errorf("a view sees %q", got.Name)
+				}
+				return err
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, change := range map[string]func(desk.Tx) error{
+			"an entry": func(tx desk.Tx) error {
+				return tx.Audit(audit.Entry{Tenant: tenant, At: start, Kind: audit.CaseOpened, Text: "by a view"})
+			},
+			"a row": func(tx desk.Tx) error { _, err := tx.PutRun(aRun(1)); return err },
+		} {
+			if err := p.Desk.View(t.Context(), change); !errors.Is(err, fault.Conflict) {
+				t.Errorf("%s in a view: %v, want a conflict", name, err)
+			}
+		}
+		_, err = p.Desk.Run(t.Context(), tenant, aRun(1).ID)
+		wantKind(t, "a run that a view put", err, fault.NotFound)
 	})
 
 	t.Run("NothingOfAPanickedChangeStays", func(t *testing.T) {
