@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -276,6 +277,9 @@ func (s *session) facts(tx *view, m moment, a action.Action, c *candidate) (f Fa
 			}
 		}
 		i = withRoles(i, dir)
+		if i, err = s.withoutPeers(tx, i); err != nil {
+			return f, err
+		}
 		usable, err := s.usableAdmins(tx, i, dir)
 		if err != nil {
 			return f, err
@@ -331,8 +335,38 @@ func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.Directo
 			others = append(others, identity.Account{Ref: identity.Ref{Provider: identity.EntraID, ObjectID: id}}.Key())
 		}
 	}
-	gone, err := tx.Touched(s.tenant, others, s.disruptive, dir.AsOf)
+	gone, err := tx.Touched(s.tenant, others, s.disruptive, dir.AsOf.Add(-unseen))
 	return usable - len(gone), err
+}
+
+// unseen is how long before a reading a change may have been made that it does not
+// show: on another replica, or under way when that one was asked.
+const unseen = 15 * time.Minute
+
+// withoutPeers does for the groups of Active Directory whose last member is protected
+// what usableAdmins does for Global Administrators: i is the last in one when all the
+// others that could sign in were disrupted since they were read.
+func (s *session) withoutPeers(tx Tx, i identity.Identity) (identity.Identity, error) {
+	for n, a := range i.Accounts {
+		if a.Facts.OnPremises == nil || len(a.Facts.OnPremises.Peers) == 0 {
+			continue
+		}
+		p := *a.Facts.OnPremises
+		p.LastOf = slices.Clone(p.LastOf)
+		for group, peers := range p.Peers {
+			gone, err := tx.Touched(s.tenant, peers, s.disruptive, a.Facts.RolesAsOf.Add(-unseen))
+			if err != nil {
+				return i, err
+			}
+			if len(gone) >= len(peers) {
+				p.LastOf = append(p.LastOf, group)
+			}
+		}
+		slices.Sort(p.LastOf) // the same facts read the same
+		i.Accounts = slices.Clone(i.Accounts)
+		i.Accounts[n].Facts.OnPremises = &p
+	}
+	return i, nil
 }
 
 // intent writes what is about to leave (law 3), with what it replaces (law 5).

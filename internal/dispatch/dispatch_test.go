@@ -1,15 +1,20 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
 func TestApprovedActionIsVerified(t *testing.T) {
@@ -305,28 +310,76 @@ func TestProtectedIsRefused(t *testing.T) {
 	})
 }
 
-// Two of the last two Global Administrators in one campaign: one of them stays.
-func TestLastGlobalAdministratorStays(t *testing.T) {
+// The last two of a protected group, each known as the last but one, are asked about at
+// once, by one campaign or by two runs of two playbooks: one of them stays, whichever
+// of their accounts the group is about.
+func TestTheLastTwoDoNotBothGo(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
-		var all []action.Action
-		for n := 1; n <= 2; n++ {
-			i := person(n)
-			i.Accounts[0].ObjectID = map[int]string{1: "ga-1", 2: "ga-2"}[n]
-			all = append(all, h.ask(i, disable, func(a *action.Action) { a.Lane = action.LanePrivileged }))
-		}
-		h.start()
-		<-time.After(time.Minute)
-		var states []action.State
-		for _, a := range all {
-			states = append(states, h.action(a).State)
-		}
-		if len(h.dir.writes) != 1 {
-			t.Errorf("%d of 2 Global Administrators were disabled (%v)", len(h.dir.writes), states)
-		}
-		h.end()
-	})
+	const admin, domainAdmin = "the last usable Global Administrator", "the last member of Domain Admins that can sign in"
+	campaigned := func(n int, a *action.Action) *run.Consent {
+		a.Campaign, a.Place = "cmp_1", n
+		return &run.Consent{Campaign: "cmp_1", Place: n, PlanHash: a.PlanHash}
+	}
+	apart := func(n int, a *action.Action) *run.Consent {
+		a.Playbook, a.Name = fmt.Sprint("pb", n), []action.Name{disable, reset}[n%2]
+		return nil
+	}
+	ref := func(n int) identity.Ref {
+		return identity.Ref{Provider: identity.ActiveDirectory, SID: fmt.Sprintf("S-1-5-21-1-2-3-%d", 2000+n)}
+	}
+	cloud := func(n int, i *identity.Identity) { i.Accounts[0].ObjectID = fmt.Sprint("ga-", n) }
+	synced := func(n int, i *identity.Identity) {
+		cloud(n, i)
+		i.Accounts = append(i.Accounts, i.Accounts[0])
+		i.Accounts[0].Ref = ref(n)
+	}
+	onPremises := func(n int, i *identity.Identity) {
+		i.Accounts[0].Ref = ref(n)
+		i.Accounts[0].Facts.OnPremises = &identity.OnPremises{Class: identity.ClassUser, Peers: map[string][]string{"Domain Admins": {ref(3 - n).SID}}}
+	}
+	for name, c := range map[string]struct {
+		who  func(int, *identity.Identity)
+		with func(int, *action.Action) *run.Consent
+		last string
+	}{
+		"Global Administrators, one campaign":              {cloud, campaigned, admin},
+		"Global Administrators, two runs":                  {cloud, apart, admin},
+		"Global Administrators by their synchronised half": {synced, apart, admin},
+		"Domain Admins, one campaign":                      {onPremises, campaigned, domainAdmin},
+		"Domain Admins, two runs":                          {onPremises, apart, domainAdmin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				h.store.PutCampaign(campaign.Campaign{Tenant: tenant, ID: "cmp_1", Hash: "root", Released: 9, State: campaign.Rolling,
+					Approval: approval.Request{PlanHash: "root", State: approval.Approved}})
+				var all []action.Action
+				for n := 1; n <= 2; n++ {
+					i := person(n)
+					c.who(n, &i)
+					var consent *run.Consent
+					a := h.ask(i, disable, func(a *action.Action) { a.Lane, consent = action.LanePrivileged, c.with(n, a) })
+					h.store.PutRun(run.Run{Tenant: tenant, ID: run.ID(a.Run), Identity: i.ID, State: run.Acting, Consent: consent,
+						Plan: &playbook.Plan{Hash: "h1", Mode: playbook.Enforce}})
+					all = append(all, a)
+				}
+				h.start()
+				<-time.After(time.Minute)
+				refused := 0
+				for n, a := range all {
+					if all[n] = h.action(a); all[n].State == action.RefusedState && strings.Contains(all[n].Reason, c.last) {
+						refused++
+					}
+				}
+				if len(h.dir.writes) != 1 || refused != 1 {
+					t.Errorf("%d were changed and %d refused, want one of each: %s %s; %s %s", len(h.dir.writes), refused,
+						all[0].State, all[0].Reason, all[1].State, all[1].Reason)
+				}
+				h.end()
+			})
+		})
+	}
 }
 
 // The blast radius is exact to the identity, however many intents share a

@@ -113,9 +113,10 @@ type Tx interface {
 	// Disruptions counts the identities that recent intents reached, those written
 	// earlier in this transaction included.
 	Disruptions(t identity.Tenant, r Reach) (Radius, error)
-	// Touched returns those of the accounts (identity.Account.Key of the action's
-	// Account) for which an action with one of the names has an IntentAt not before
-	// since, whatever became of it, those of this transaction included.
+	// Touched returns those of the accounts (identity.Account.Key, of the action's
+	// Account) that an action with one of the names and an IntentAt not before since
+	// is about, whatever became of it, sorted: on the account itself or on another of
+	// its identity. What this transaction wrote counts.
 	Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error)
 	// Campaign returns fault.NotFound when there is none.
 	Campaign(t identity.Tenant, id campaign.ID) (campaign.Campaign, error)

@@ -50,6 +50,9 @@ type OnPremises struct {
 	Services []string `json:"services,omitempty"` // service principal names, the first ones
 	// LastOf are the groups of which it is the only member that can sign in.
 	LastOf []string `json:"lastOf,omitempty"`
+	// Peers are, by the name of each group whose last member is protected, the SIDs of
+	// the others in it that can sign in; of very many some.
+	Peers map[string][]string `json:"peers,omitempty"`
 
 	// Anchor is ms-DS-ConsistencyGuid, else the objectGUID: what Entra Connect by
 	// default makes the immutable id of.
@@ -87,6 +90,10 @@ func IsSID(s string) bool {
 // lastAdmins are the groups whose last member that can sign in is protected.
 var lastAdmins = []string{"Domain Admins", "Enterprise Admins"}
 
+// LastIsProtected reports whether the last member of a sensitive group that can sign
+// in is protected.
+func LastIsProtected(group string) bool { return slices.Contains(lastAdmins, group) }
+
 // reasons says why automation never changes an account that its domain shows so.
 func (o *OnPremises) reasons() (out []string) {
 	if o == nil {
@@ -114,7 +121,7 @@ func (o *OnPremises) reasons() (out []string) {
 		out = append(out, "its identifiers disagree: "+o.Dispute)
 	}
 	for _, g := range o.LastOf {
-		if slices.Contains(lastAdmins, g) {
+		if LastIsProtected(g) {
 			out = append(out, "the last member of "+g+" that can sign in")
 		}
 	}

@@ -266,22 +266,27 @@ func (tx *Tx) Disruptions(t identity.Tenant, r dispatch.Reach) (dispatch.Radius,
 	return out, nil
 }
 
-// Touched returns those of the accounts for which an intent with one of the
-// names was written not before since, sorted.
+// Touched returns those of the accounts that an intent with one of the names, written
+// not before since, is about, sorted: on itself or on another of its identity.
 func (tx *Tx) Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error) {
 	if len(accounts) == 0 || len(names) == 0 {
 		return nil, nil
 	}
-	l := &listing{where: []string{"tenant = ?", "at >= ?"}, args: []any{string(t), micros0(since)}}
-	in(l, "account", accounts)
-	in(l, "name", names)
+	itself := &listing{where: []string{"tenant = ?", "at >= ?"}, args: []any{string(t), micros0(since)}}
+	in(itself, "account", accounts)
+	in(itself, "name", names)
+	other := &listing{where: []string{"k.tenant = ?", "n.at >= ?"}, args: []any{string(t), micros0(since)}}
+	in(other, "k.value", accounts)
+	in(other, "n.name", names)
 	var out []string
 	err := eachRow(tx.ctx, tx.c, func(r rows) error {
 		var a string
 		err := r.Scan(&a)
 		out = append(out, a)
 		return err
-	}, `SELECT DISTINCT account FROM intents WHERE `+strings.Join(l.where, " AND ")+` ORDER BY account`, l.args...)
+	}, `SELECT account FROM intents WHERE `+strings.Join(itself.where, " AND ")+`
+		UNION SELECT k.value FROM identity_keys k JOIN intents n ON n.tenant = k.tenant AND n.identity = k.identity
+		WHERE `+strings.Join(other.where, " AND ")+` ORDER BY 1`, append(itself.args, other.args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("accounts touched: %w", tx.keep(err))
 	}

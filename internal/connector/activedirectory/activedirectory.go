@@ -248,12 +248,18 @@ func (a *Accounts) groups(ctx context.Context, o directory.Object, domain direct
 		}
 		if name != "" {
 			f.Roles = append(f.Roles, identity.Role{TemplateID: sid, Name: name, Active: true})
-			last, err := a.lastOf(ctx, o, sid)
-			if err != nil {
+			peers, here, err := a.peers(ctx, o, sid)
+			switch {
+			case err != nil:
 				return nil, err
-			}
-			if last {
+			case !here: // of another domain: who else is in it is not seen from here
+			case len(peers) == 0:
 				p.LastOf = append(p.LastOf, name)
+			case identity.LastIsProtected(name):
+				if p.Peers == nil {
+					p.Peers = map[string][]string{}
+				}
+				p.Peers[name] = peers
 			}
 		}
 		p.Guarded = p.Guarded || rid(sid) == protectedUsers
@@ -296,31 +302,41 @@ func (a *Accounts) token(ctx context.Context, o directory.Object) (sids []string
 	return sids, nil
 }
 
-// lastOf reports whether nobody else in the group, however deep, can sign in.
-func (a *Accounts) lastOf(ctx context.Context, o directory.Object, group string) (bool, error) {
+// maxPeers is how many other members of a group are kept.
+const maxPeers = 50
+
+// peers returns the SIDs of who else in the group, however deep, can sign in, sorted:
+// at most maxPeers. here is false for a group of another domain.
+func (a *Accounts) peers(ctx context.Context, o directory.Object, group string) (sids []string, here bool, err error) {
 	var dn string
 	for g, err := range a.Directory.Search(ctx, directory.Query{Filter: "(objectSid=" + group + ")", Limit: 1}) {
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
 		dn = g.DN
 	}
 	if dn == "" {
-		return false, nil // of another domain: who else is in it is not seen from here
+		return nil, false, nil
 	}
 	member := "(memberOf:1.2.840.113556.1.4.1941:=" + directory.Escape(dn) + ")"
 	if r := rid(group); r != "" {
 		member = "(|" + member + "(primaryGroupID=" + r + "))"
 	}
-	q := directory.Query{Filter: "(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2))" + member + ")", Limit: 2}
-	others := false
+	q := directory.Query{Filter: "(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2))" + member + ")", Attributes: []string{"accountExpires"}}
 	for m, err := range a.Directory.Search(ctx, q) {
 		if err != nil {
-			return false, err
+			return nil, true, err
 		}
-		others = others || m.GUID != o.GUID
+		ends, _ := m.Number("accountExpires")
+		if at := directory.FileTime(ends); m.GUID == o.GUID || m.SID == "" || !at.IsZero() && !at.After(a.Now()) {
+			continue
+		}
+		if sids = append(sids, m.SID); len(sids) == maxPeers {
+			break
+		}
 	}
-	return !others, nil
+	slices.Sort(sids)
+	return sids, true, nil
 }
 
 func class(o directory.Object, control int64) identity.Class {

@@ -186,6 +186,9 @@ member: %[2]s
 	if r := roles(t0); !slices.Contains(r, "Domain Admins") || !slices.Contains(r, "Administrators") || !slices.Contains(r, "Replicating Directory Changes All") {
 		t.Errorf("a Domain Admin: %v", r)
 	}
+	if peers := t0.Facts.OnPremises.Peers["Domain Admins"]; !slices.Equal(peers, []string{d.Admin.SID}) {
+		t.Errorf("the other Domain Admins are %v, want the Administrator", peers)
+	}
 	if protection.Protected() {
 		t.Errorf("one of two Domain Admins is protected: %v", protection.Reasons)
 	}

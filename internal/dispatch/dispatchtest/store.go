@@ -346,8 +346,17 @@ func (x *tx) Disruptions(t identity.Tenant, r dispatch.Reach) (dispatch.Radius, 
 func (x *tx) Touched(t identity.Tenant, accounts []string, names []action.Name, since time.Time) ([]string, error) {
 	hit := map[string]bool{}
 	for k, a := range x.s.actions {
-		if acc := (identity.Account{Ref: a.Account}).Key(); k.tenant == t && slices.Contains(names, a.Name) && !a.IntentAt.IsZero() && !a.IntentAt.Before(since) && slices.Contains(accounts, acc) {
-			hit[acc] = true
+		if k.tenant != t || !slices.Contains(names, a.Name) || a.IntentAt.IsZero() || a.IntentAt.Before(since) {
+			continue
+		}
+		about := []string{identity.Account{Ref: a.Account}.Key()}
+		for _, other := range x.s.identities[key{t, string(a.Identity)}].Keys() {
+			about = append(about, other.Value)
+		}
+		for _, acc := range about {
+			if slices.Contains(accounts, acc) {
+				hit[acc] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(hit)), nil

@@ -243,6 +243,17 @@ func reach(t *testing.T, p Ports) {
 		if err != nil {
 			return err
 		}
+		// It is about the identity's other account too.
+		joined := person(2)
+		joined.Accounts = append(joined.Accounts, identity.Account{Ref: identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-4002"}})
+		if joined, err = tx.PutIdentity(joined); err != nil {
+			return err
+		}
+		got, err = tx.Touched(tenant, []string{"S-1-5-21-1-2-3-4002", "S-1-5-21-1-2-3-4004"}, both[:1], start)
+		same(t, "touched elsewhere", []string{"S-1-5-21-1-2-3-4002"}, got)
+		if err != nil {
+			return err
+		}
 		// What the transaction writes itself counts at once.
 		if _, err := tx.PutAction(under(4, "now", action.Running, at(time.Minute), time.Time{})); err != nil {
 			return err
