@@ -46,7 +46,7 @@ trap 'rm -rf "$bins"' EXIT
 in_short_unit() {
   local log rc
   log=$(mktemp)
-  KEEP=$bins CGO_ENABLED=1 go test "${race[@]}" -exec "$PWD/scripts/keep.sh" -p "$(($(nproc) + 1))" -parallel "$((2 * $(nproc)))" -count=1 -timeout 20m -v $(go list ./... | grep -v /test/) >"$log" 2>&1
+  KEEP=$bins CGO_ENABLED=1 go test "${race[@]}" -exec "$PWD/scripts/keep.sh" -p "$((2 * $(nproc)))" -parallel "$((2 * $(nproc)))" -count=1 -timeout 20m -v $(go list ./... | grep -v /test/) >"$log" 2>&1
   rc=$?
   grep -E '^(ok|FAIL|---? FAIL|panic:|WARNING: DATA RACE)|no test files' "$log" | grep -v 'no test files'
   while read -r line; do left+=("$line"); done < <(grep -A1 -E '^ *--- SKIP' "$log" | sed -nE 's/^ *--- SKIP: ([^ ]+).*/test \1/p' | sort -u)
@@ -54,7 +54,7 @@ in_short_unit() {
   rm -f "$log"
   return $rc
 }
-# together runs suites that mostly wait side by side, and shows each by itself.
+# together runs suites side by side, and shows each by itself: all but fuzz mostly wait.
 together() { # name…
   local name logs pids=() from=$SECONDS n=0
   logs=$(mktemp -d)
@@ -70,15 +70,14 @@ together() { # name…
 in_short_kill() { go test ./test/kill -run TestKill -count=1 -timeout 15m -kills 20; }
 in_short_hybrid() { go test ./test/hybrid -count=1 -timeout 5m; }
 in_short_egress() { go test ./test/egress -count=1 -timeout 5m; }
+in_short_fuzz() { CGO_ENABLED=1 nice -n 15 scripts/fuzz.sh 5s "$bins" "${race[@]}"; } # computes while the others wait
 in_short_demo() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
 wants lint && suite lint make -s lint
 wants unit && suite unit in_short_unit
-waiting=()
-for name in demo hybrid egress kill; do wants "$name" && waiting+=("$name"); done
-[ ${#waiting[@]} -gt 0 ] && together "${waiting[@]}"
-in_short_fuzz() { CGO_ENABLED=1 scripts/fuzz.sh 5s "$bins" "${race[@]}"; }
-wants fuzz && suite fuzz in_short_fuzz
+rest=()
+for name in demo hybrid egress kill fuzz; do wants "$name" && rest+=("$name"); done
+[ ${#rest[@]} -gt 0 ] && together "${rest[@]}"
 
 printf '\n'
 [ -z "${CORDON_SHARED:-}" ] && left+=("contract and example payloads (CORDON_SHARED is not set)")
