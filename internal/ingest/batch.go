@@ -315,12 +315,9 @@ func refusal(t identity.Tenant, s signal.Signal) string {
 	return ""
 }
 
-// ownerBefore returns whose signal it was until now; empty for a new one. Only of
-// alerts, which name several accounts, a later version may be about another one.
+// ownerBefore returns whose signal it was until now; empty for a new one. A later
+// version may be about another account, of a detection as of an alert.
 func (b *batch) ownerBefore(s signal.Signal) (identity.ID, error) {
-	if s.Source != signal.DefenderAlert {
-		return "", nil
-	}
 	id, _, err := b.tx.SignalOwner(s.Key())
 	return id, err
 }

@@ -442,3 +442,29 @@ func TestARejectedSignalIsNotKnown(t *testing.T) {
 		t.Errorf("where it belongs: %+v, %v", res, err)
 	}
 }
+
+// A detection whose later version is about somebody else counts for them alone.
+func TestADetectionThatChangesHands(t *testing.T) {
+	t.Parallel()
+	h := newIntake(t)
+	h.take(signals(leak("d1", "1", epoch)))
+	was := h.identities()[0].ID
+	later := leak("d1", "2", epoch)
+	later.UpdatedAt = later.UpdatedAt.Add(time.Minute)
+	if res := h.take(signals(later)); res.Updated != 1 {
+		t.Fatalf("%+v", res)
+	}
+	everybody := h.identities()
+	if len(everybody) != 2 {
+		t.Fatalf("%d identities", len(everybody))
+	}
+	h.view(func(tx *runtest.Tx) error {
+		for _, i := range everybody {
+			a, err := tx.Assessment(tenant, i.ID)
+			if want := map[bool]signal.Level{true: signal.LevelNone, false: signal.LevelHigh}[i.ID == was]; err != nil || a.Level != want {
+				t.Errorf("%s is assessed at %s, %v, want %s", i.Name, a.Level, err, want)
+			}
+		}
+		return nil
+	})
+}
