@@ -93,24 +93,29 @@ func (tx *Tx) look(list []statement) error {
 	return nil
 }
 
+// selectOwners begins the query of the owners of identifiers. It names the kind so
+// that the primary key answers it: by the values alone SQLite reads every
+// identifier of the tenant.
+const selectOwners = `SELECT k.kind, k.value, i.id, i.doc FROM identity_keys k
+	JOIN identities i ON i.tenant = k.tenant AND i.id = k.identity WHERE k.tenant = ? AND k.kind = ? AND k.value`
+
 // Ahead reads the owners of the subjects' identifiers and the signals that are
 // stored already.
 func (tx *Tx) Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal.Key) error {
 	var list []statement
+	wanted := map[identity.KeyKind][]string{}
 	values := map[identity.Key]bool{}
-	var wanted []string
 	for _, ref := range subjects {
 		for _, k := range ref.Keys() {
 			k.Value = clean1(k.Value)
 			if _, ok := tx.owners[ownedKey{t, k}]; !ok && !values[k] {
 				values[k] = true
-				wanted = append(wanted, k.Value)
+				wanted[k.Kind] = append(wanted[k.Kind], k.Value)
 			}
 		}
 	}
-	if len(wanted) > 0 {
-		list = append(list, asks(`SELECT k.kind, k.value, i.id, i.doc FROM identity_keys k
-			JOIN identities i ON i.tenant = k.tenant AND i.id = k.identity WHERE k.tenant = ? AND k.value`, []any{string(t)}, wanted, func(r rows) error {
+	for kind, named := range wanted {
+		list = append(list, asks(selectOwners, []any{string(t), string(kind)}, named, func(r rows) error {
 			var k identity.Key
 			var id string
 			var doc []byte
@@ -119,6 +124,8 @@ func (tx *Tx) Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal
 			tx.owners[ownedKey{t, k}] = identity.ID(id)
 			return err
 		})...)
+	}
+	if len(values) > 0 {
 		tx.absent = append(tx.absent, func() {
 			for k := range values {
 				if _, ok := tx.owners[ownedKey{t, k}]; !ok {

@@ -250,3 +250,30 @@ func whole(t *testing.T, dsn string, acked int) int {
 	}
 	return n
 }
+
+// A page asks who owns its identifiers; what that costs must not grow with the directory.
+func TestOwnersAreFoundByTheirIdentifiers(t *testing.T) {
+	t.Parallel()
+	dsn := dialects["SQLite"](t)
+	opened(t, dsn, store.Options{})
+	rows, err := raw(t, dsn).Query("EXPLAIN QUERY PLAN "+store.SelectOwners+" IN (?, ?)", "tenant", "sid", "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "; "); !strings.Contains(text, "(tenant=? AND kind=? AND value=?)") {
+		t.Errorf("the identifiers are not looked up by their primary key: %s", text)
+	}
+}
