@@ -265,6 +265,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	work.Go(func() { a.reconcile(ctx) })
 	work.Go(func() { a.driveCampaigns(ctx) })
 	work.Go(func() { a.expireHandOvers(ctx) })
+	work.Go(func() { a.followExceptions(ctx) })
 	work.Go(func() { a.prune(ctx) })
 	work.Go(func() { a.watchFeeds(ctx) })
 

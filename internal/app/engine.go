@@ -198,6 +198,15 @@ func (a *App) expireHandOvers(ctx context.Context) {
 	})
 }
 
+// followExceptions has what an exception lowered count in full once its end has come.
+func (a *App) followExceptions(ctx context.Context) {
+	every(ctx, 10*time.Second, func() {
+		if _, err := a.desk.FollowExceptions(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("what follows from the end of an exception could not be done; it is tried again", "err", err)
+		}
+	})
+}
+
 // poll reads one stream at its interval. A failure waits as long as the source
 // asked for, else two seconds, doubled with each failure up to the interval or
 // five minutes.

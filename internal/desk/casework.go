@@ -281,9 +281,33 @@ func (s *Service) recorded(ctx context.Context, i identity.Identity) ([]Event, e
 	}
 	var out []Event
 	for _, r := range page.Records {
-		out = append(out, Event{At: r.At, Kind: "record", Text: recordText(r), Type: r.Type, Record: r.ExternalID, RecordSource: string(r.Source)})
+		level, risky := signInRisk(r.Risk)
+		out = append(out, Event{At: r.At, Kind: "record", Text: recordText(r) + risky, Level: level, Type: r.Type, Record: r.ExternalID, RecordSource: string(r.Source)})
 	}
 	return out, nil
+}
+
+// signInRisk says what Microsoft holds of one sign-in: the higher of its two levels,
+// and both in words, with the state and why. It says nothing of one without risk.
+func signInRisk(r *record.Risk) (signal.Level, string) {
+	if r == nil || r.During.Rank() == 0 && r.Aggregated.Rank() == 0 && (r.State == "" || !r.State.Open()) && risk.DetailWords(r.Detail) == "" {
+		return "", ""
+	}
+	level := r.During
+	if r.Aggregated.Rank() > level.Rank() {
+		level = r.Aggregated
+	}
+	text := fmt.Sprintf("; Microsoft's risk of this sign-in: %s when it happened, %s since", cmp.Or(r.During, "not told"), cmp.Or(r.Aggregated, "not told"))
+	if r.State != "" {
+		text += fmt.Sprintf(" (%s)", r.State)
+	}
+	if words := risk.DetailWords(r.Detail); words != "" {
+		text += ": " + words
+	}
+	if len(r.Types) > 0 {
+		text += ", for " + strings.Join(r.Types, ", ")
+	}
+	return level, text
 }
 
 func refsOf(i identity.Identity) []identity.Ref {

@@ -151,7 +151,17 @@ func TestWorkOfACase(t *testing.T) {
 	past.State, past.Level, past.Detail, past.By, past.UpdatedAt = signal.StateDismissed, signal.LevelNone, "adminDismissedAllRiskForUser", "somebody", q.Now().Add(-48*time.Hour)
 	q.Store.SeedRisks(q.who.ID, past, held)
 	q.Store.SeedRecords(record.Record{Tenant: desktest.Tenant, Source: record.DirectoryAudit, ExternalID: "a1", Type: "User registered security info", Subject: q.refs, At: q.Now().Add(-30 * time.Minute), Result: record.Success})
+	for n, r := range []*record.Risk{
+		{During: signal.LevelLow, Aggregated: signal.LevelHigh, State: signal.StateAtRisk, Types: []string{"unfamiliarFeatures"}}, {During: signal.LevelNone, Aggregated: signal.LevelNone, State: signal.StateNone}, {},
+	} {
+		q.Store.SeedRecords(record.Record{Tenant: desktest.Tenant, Source: record.SignIn, ExternalID: fmt.Sprint("s", n), App: fmt.Sprint("App", n), Subject: q.refs, At: q.Now().Add(-20 * time.Minute), Risk: r})
+	}
 	v := q.view()
+	for n, want := range []string{"signed in to App0; Microsoft's risk of this sign-in: low when it happened, high since (atRisk), for unfamiliarFeatures", "signed in to App1", "signed in to App2"} {
+		if !slices.ContainsFunc(v.Timeline, func(e desk.Event) bool { return e.Text == want && (e.Level == signal.LevelHigh) == (n == 0) }) {
+			t.Errorf("the timeline has no %q with its level", want)
+		}
+	}
 	if len(v.SignIns) != 1 || v.SignIns[0].RealTime != signal.LevelMedium || v.SignIns[0].RequestID != "req-1" {
 		t.Errorf("sign-ins %+v", v.SignIns)
 	}
@@ -449,6 +459,41 @@ func TestExceptionsLowerAndEnd(t *testing.T) {
 	list, err := s.Desk.Exceptions(ctx, s.Operator("auditor"), "")
 	if err != nil || len(list) != 1 || list[0].InForce || list[0].EndedBy != "analyst" {
 		t.Errorf("%+v, %v", list, err)
+	}
+
+	// One that comes to its own end counts no longer, without another signal.
+	e.Until = s.Now().Add(time.Hour)
+	if v, err = s.Desk.MakeException(ctx, responder, e); err != nil {
+		t.Fatal(err)
+	}
+	follow := func(want int) {
+		t.Helper()
+		if n, err := s.Desk.FollowExceptions(ctx); err != nil || n != want {
+			t.Errorf("followed %d, %v, want %d", n, err, want)
+		}
+	}
+	s.Pass(59 * time.Minute)
+	follow(0)
+	if got := score(); got >= before {
+		t.Errorf("before %d, in force %d", before, got)
+	}
+	s.Pass(time.Minute)
+	follow(1)
+	if got := score(); got < before-1 { // an hour passed
+		t.Errorf("before %d, after its own end %d", before, got)
+	}
+	follow(0)
+	ends := 0
+	if view, err = s.Desk.CaseView(ctx, responder, c); err != nil || view.Recomputed == nil || !view.Recomputed.Same {
+		t.Errorf("made again: %+v, %v", view.Recomputed, err)
+	}
+	for _, x := range s.Store.Entries() {
+		if x.Kind == audit.ExceptionEnded && x.Data["exception"] == v.ID {
+			ends++
+		}
+	}
+	if ends != 1 {
+		t.Errorf("the trail tells its end %d times", ends)
 	}
 }
 

@@ -70,11 +70,7 @@ func (s *Service) covered(ctx context.Context, e risk.Exception, note func(subje
 		}
 		for _, g := range list.Items {
 			looked++
-			ended := e.Until
-			if !e.EndedAt.IsZero() && e.EndedAt.Before(ended) {
-				ended = e.EndedAt
-			}
-			if e.Covers(g, e.Identity) && (g.State.Open() || g.UpdatedAt.After(e.From)) && g.At().Before(ended) {
+			if e.Covers(g, e.Identity) && (g.State.Open() || g.UpdatedAt.After(e.From)) && g.At().Before(e.End()) {
 				n++
 				if k := g.Subject.Keys(); len(k) > 0 {
 					note(k[0].Value)
@@ -175,7 +171,62 @@ func (s *Service) EndException(ctx context.Context, op access.Operator, id, reas
 	if err != nil {
 		return ExceptionView{}, err
 	}
-	return s.followed(ctx, e)
+	return s.settle(ctx, e)
+}
+
+// FollowExceptions forms the opinions anew that an exception had lowered whose end
+// has come, once for each, and returns of how many. What an interrupted call left
+// undone the next one does.
+func (s *Service) FollowExceptions(ctx context.Context) (n int, err error) {
+	list, err := s.store.Exceptions(ctx, "")
+	if err != nil {
+		return 0, fmt.Errorf("look for exceptions whose end has come: %w", err)
+	}
+	now := s.now()
+	for _, e := range list {
+		if e.End().After(now) || !e.FollowedAt.IsZero() {
+			continue
+		}
+		if _, err := s.settle(ctx, e); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// settle does what follows from an exception's end, and then notes that it is done.
+func (s *Service) settle(ctx context.Context, e risk.Exception) (ExceptionView, error) {
+	v, err := s.followed(ctx, e)
+	if err != nil {
+		return v, err
+	}
+	now := s.now().UTC()
+	err = s.store.Update(ctx, func(tx Tx) error {
+		list, err := tx.Exceptions(e.Tenant)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(list, func(o risk.Exception) bool { return o.ID == e.ID })
+		if at < 0 || !list[at].FollowedAt.IsZero() {
+			return nil // another process was here first
+		}
+		e = list[at]
+		e.FollowedAt = now
+		if _, err := tx.PutException(e); err != nil || !e.EndedAt.IsZero() {
+			return err // who ended it is in the trail already
+		}
+		return tx.Audit(audit.Entry{
+			Tenant: e.Tenant, At: now, Actor: access.BySystem("desk"), Kind: audit.ExceptionEnded, Identity: string(e.Identity),
+			Text: fmt.Sprintf("the exception %q, for which %s answered, came to its end; %d findings count in full again", e.Name, e.Owner, v.Lowered),
+			Data: map[string]any{"exception": e.ID, "lowered": v.Lowered, "identities": v.Identities},
+		})
+	})
+	if err != nil {
+		return v, fmt.Errorf("note the end of the exception %s: %w", e.ID, err)
+	}
+	v.Exception = e
+	return v, nil
 }
 
 // followed forms the opinions anew that an exception touches.

@@ -91,7 +91,7 @@ type Event struct {
 	Kind         string         `json:"kind"` // "signal", "risk" (Microsoft's opinion), "assessment", "record", or an audit kind such as "action.verified"
 	Text         string         `json:"text"`
 	Actor        access.Actor   `json:"actor,omitempty"`
-	Level        signal.Level   `json:"level,omitempty"`  // signals only
+	Level        signal.Level   `json:"level,omitempty"`  // of signals, opinions and sign-ins
 	Source       signal.Source  `json:"source,omitempty"` // signals only
 	Signal       string         `json:"signal,omitempty"` // ExternalID
 	Type         string         `json:"type,omitempty"`   // the source's own word for it

@@ -51,6 +51,8 @@ type Exception struct {
 	// EndedAt is when somebody ended it before.
 	EndedAt time.Time `json:"endedAt,omitzero"`
 	EndedBy string    `json:"endedBy,omitempty"`
+	// FollowedAt is when the opinions it had lowered were formed anew after its end.
+	FollowedAt time.Time `json:"followedAt,omitzero"`
 }
 
 // lowered is what the probability of a finding is multiplied with when an exception
@@ -119,6 +121,14 @@ func parseRange(s string) (netip.Prefix, error) {
 // InForce reports whether it counts at the time.
 func (e Exception) InForce(at time.Time) bool {
 	return !at.Before(e.From) && at.Before(e.Until) && (e.EndedAt.IsZero() || at.Before(e.EndedAt))
+}
+
+// End is when it stops counting: its own end, or when somebody ended it before.
+func (e Exception) End() time.Time {
+	if !e.EndedAt.IsZero() && e.EndedAt.Before(e.Until) {
+		return e.EndedAt
+	}
+	return e.Until
 }
 
 // Covers reports whether the exception is about the signal of the identity: a
