@@ -429,14 +429,14 @@ func (d *Driver) takeBack(tx Tx, r Run, e TakeBack) ([]Event, error) {
 
 // revertSame does as revert for what run o proved by actions of its own with the
 // effect of a, before the undo: it had found the account so, or made it so again, and
-// it is not so any more.
-func (d *Driver) revertSame(tx Tx, undo, o Run, a action.Action, by action.ID) error {
+// it is not so any more. It returns what it reverted.
+func (d *Driver) revertSame(tx Tx, undo, o Run, a action.Action, by action.ID) (reverted []action.ID, err error) {
 	if o.ID == ID(a.Run) {
-		return nil
+		return nil, nil
 	}
 	back, err := tx.Action(a.Tenant, by)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, s := range o.Steps {
 		if s.Action == "" || s.Adopted || s.UndoOf != "" {
@@ -444,26 +444,27 @@ func (d *Driver) revertSame(tx Tx, undo, o Run, a action.Action, by action.ID) e
 		}
 		same, err := tx.Action(o.Tenant, s.Action)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if same.Effect != a.Effect || same.State != action.Verified || !same.VerifiedAt.Before(back.VerifiedAt) {
 			continue
 		}
 		if same, err = same.Move(action.Reverted, fmt.Sprintf("undone with %s, which had the same effect: %s", a.ID, undo.Why), d.Now()); err != nil {
-			return err
+			return nil, err
 		}
 		same.UndoneBy = by
 		if same, err = tx.PutAction(same); err != nil {
-			return err
+			return nil, err
 		}
 		if err := d.noteAction(tx, o, same, audit.ActionUndone, fmt.Sprintf("%s on %s undone: %s", same.Name, same.Account.Name(), undo.Why)); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := d.Advance(tx, Key{o.Tenant, o.ID}); err != nil {
-			return err
+			return nil, err
 		}
+		reverted = append(reverted, same.ID)
 	}
-	return nil
+	return reverted, nil
 }
 
 // revert makes the original of a verified undo reverted, and tells every run of
@@ -493,11 +494,16 @@ func (d *Driver) revert(tx Tx, r Run, e Revert) error {
 	if err != nil {
 		return err
 	}
+	gone := []action.ID{a.ID}
 	for _, o := range runs {
-		if err := d.revertSame(tx, r, o, a, e.By); err != nil {
+		same, err := d.revertSame(tx, r, o, a, e.By)
+		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(o.Steps, func(s StepRun) bool { return s.Adopted && s.Action == a.ID }) {
+		gone = append(gone, same...)
+	}
+	for _, o := range runs {
+		if !slices.ContainsFunc(o.Steps, func(s StepRun) bool { return s.Adopted && slices.Contains(gone, s.Action) }) {
 			continue
 		}
 		if _, err := d.Advance(tx, Key{o.Tenant, o.ID}); err != nil {

@@ -76,7 +76,7 @@ type Driver struct {
 func (d *Driver) With(p Planner) *Driver {
 	return &Driver{
 		Store: d.Store, Planner: p, Catalogue: d.Catalogue, Policy: d.Policy, Mode: d.Mode, Now: d.Now,
-		Connected: d.Connected, Nudge: d.Nudge, Log: d.Log,
+		Connected: d.Connected, Nudge: d.Nudge, Soon: d.Soon, Campaigns: d.Campaigns, Log: d.Log,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -562,5 +563,19 @@ func TestWhatMeansNothingToARunDoesNotKeepItDue(t *testing.T) {
 	h.reconcile()
 	if now := h.run(r.ID); now.Version != settled || now.State != run.Acting {
 		t.Errorf("put again and again: version %d became %d, %s", settled, now.Version, now.State)
+	}
+}
+
+// A driver that asks another planner is the same in everything else.
+func TestWithKeepsEverythingButThePlanner(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	d := h.driver
+	d.Campaigns, d.Soon = &consents{}, func(run.Key) bool { return false }
+	was, is := reflect.ValueOf(d).Elem(), reflect.ValueOf(d.With(&runtest.Planner{})).Elem()
+	for n := range was.NumField() {
+		if f := was.Type().Field(n); f.IsExported() && f.Name != "Planner" && was.Field(n).IsNil() != is.Field(n).IsNil() {
+			t.Errorf("%s is not the same", f.Name)
+		}
 	}
 }

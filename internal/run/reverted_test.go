@@ -82,6 +82,11 @@ func TestUndoTellsWhoFoundItSo(t *testing.T) {
 	if own.ID == first.Steps[0].Action {
 		t.Fatal("the second run acts by the first one's action")
 	}
+	h.planner.Plans["adopts"] = runtest.Steps(runtest.Disable)
+	adopter, _ := h.begin(match("adopts"))
+	if s := adopter.Steps[0]; !s.Adopted || s.Action != own.ID {
+		t.Fatalf("the run beside it acts by itself: %+v", s)
+	}
 	h.act(own.ID, action.Verified) // already so
 	h.want(found.ID, run.Contained)
 	h.clock.Add(time.Minute)
@@ -99,7 +104,7 @@ func TestUndoTellsWhoFoundItSo(t *testing.T) {
 	h.clock.Add(time.Minute)
 	h.silently(h.only(runtest.Disable).ID, action.Running, action.AcceptedState, action.Verified)
 	h.reconcile()
-	for _, id := range []run.ID{first.ID, found.ID} {
+	for _, id := range []run.ID{first.ID, found.ID, adopter.ID} {
 		if s := h.run(id).Steps[0]; s.State != run.StepReverted {
 			t.Errorf("run %s still says of what was undone that it is %s", id, s.State)
 		}
