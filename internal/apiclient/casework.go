@@ -36,6 +36,11 @@ func (c *Client) Sweep(ctx context.Context, id casefile.ID) (desk.Swept, error) 
 	return get[desk.Swept](ctx, c, at("cases", string(id), "sweep"), nil)
 }
 
+// Hunt returns queries for advanced hunting about the case.
+func (c *Client) Hunt(ctx context.Context, id casefile.ID) (desk.Hunting, error) {
+	return get[desk.Hunting](ctx, c, at("cases", string(id), "hunting"), nil)
+}
+
 // SweepTenant finds what was left behind in a tenant since the time; zero is a week
 // ago.
 func (c *Client) SweepTenant(ctx context.Context, t identity.Tenant, since time.Time) (desk.Swept, error) {

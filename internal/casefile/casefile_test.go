@@ -133,3 +133,53 @@ func TestCaseWalks(t *testing.T) {
 		}
 	})
 }
+
+// Each query names the accounts by what Defender knows them by, has the older name of a
+// renamed table beside the new one, and what came from outside cannot leave its literal.
+func TestHuntingPack(t *testing.T) {
+	t.Parallel()
+	who := identity.Identity{Kind: identity.KindPerson, Accounts: []identity.Account{
+		{Ref: identity.Ref{ObjectID: "00000000-0000-4000-9000-000000000001", UPN: "a\") or (\"\" == \"\\\n| take 1"}}, {Ref: identity.Ref{SID: "S-1-5-21-1-2-3-1105"}},
+	}}
+	g := at("unfamiliarFeatures", epoch)
+	g.IP = "203.0.113.7"
+	odd := g
+	odd.IP = "\" or true"
+	byName := map[string]casefile.Query{}
+	for _, q := range casefile.HuntingPack(who, []signal.Signal{g, odd, g}, epoch) {
+		byName[q.Name] = q
+		if _, rest, ok := strings.Cut(q.Text, q.Table+"\n"); !ok || rest == "" || q.Asks == "" {
+			t.Errorf("%s does not read %s:\n%s", q.Name, q.Table, q.Text)
+		}
+		if (q.Before != "") != strings.HasPrefix(q.Table, "EntraId") {
+			t.Errorf("%s: before it was %q", q.Name, q.Before)
+		}
+		if q.Before != "" && q.Text != strings.Replace(q.Before, "AADSignInEventsBeta", "EntraIdSignInEvents", 1) {
+			t.Errorf("%s asks something else under the older name:\n%s", q.Name, q.Before)
+		}
+	}
+	for name, want := range map[string]string{
+		"sign-ins": `AccountObjectId in~ ("00000000-0000-4000-9000-000000000001")`, "others from the same addresses": `IPAddress in ("203.0.113.7")`,
+		"reconnaissance":                `or AccountSid in~ ("S-1-5-21-1-2-3-1105")`,
+		"changes in Active Directory":   `TargetAccountUpn in~ ("a\") or (\"\" == \"\\?| take 1")`,
+		"paths to sensitive identities": `dynamic(["00000000-0000-4000-9000-000000000001", "S-1-5-21-1-2-3-1105"])`,
+		"mailbox":                       "UpdateInboxRules", "alerts": "AlertInfo", "calls of Microsoft Graph": "RequestUri", "logons in Active Directory": "Protocol",
+	} {
+		if !strings.Contains(byName[name].Text, want) {
+			t.Errorf("%s has no %s:\n%s", name, want, byName[name].Text)
+		}
+	}
+	if !strings.Contains(byName["paths to sensitive identities"].Limits, "SAM-R in 2025") {
+		t.Error("the paths do not say what they lack")
+	}
+	workload := identity.Identity{Kind: identity.KindWorkload, Accounts: who.Accounts[:1]}
+	if list := casefile.HuntingPack(workload, nil, epoch); len(list) != 3 || !strings.HasPrefix(list[0].Before, "AADSpnSignInEventsBeta\n") {
+		t.Errorf("a workload: %+v", list)
+	}
+	if list := casefile.HuntingPack(identity.Identity{}, []signal.Signal{g}, epoch); list != nil {
+		t.Errorf("nobody: %+v", list)
+	}
+	if casefile.Reach(epoch, epoch.Add(30*24*time.Hour)) != "" || casefile.Reach(epoch, epoch.Add(31*24*time.Hour)) == "" {
+		t.Error("what lies before the thirty days is not told")
+	}
+}

@@ -33,6 +33,9 @@ func caseCommands(e Env) []*cobra.Command {
 			return s.Similar(ctx, casefile.ID(id))
 		}, printSimilar), "similar", "Earlier verdicts on the same kinds of signals and the same traits."),
 		newSweep(e),
+		ofCase(newShow(e, "case", "Queries for Defender's advanced hunting", func(s *session, ctx context.Context, id string) (desk.Hunting, error) {
+			return s.Hunt(ctx, casefile.ID(id))
+		}, printHunting), "hunt", "Ready queries about the identity of a case, with the new and the older names of\nthe tables. They are run in Defender, by hand; with --json each is one string."),
 	}
 }
 
@@ -149,6 +152,26 @@ func printSwept(s sheet, v desk.Swept) {
 	}
 	for _, b := range v.Blind {
 		s.para("blind        ", b)
+	}
+}
+
+func printHunting(s sheet, v desk.Hunting) {
+	s.field("since", stamp(v.Since))
+	for _, q := range v.Queries {
+		s.head("%s", q.Name)
+		s.para("  ", q.Asks)
+		for l := range strings.SplitSeq(q.Text, "\n") {
+			s.para("    ", l)
+		}
+		if older, _, ok := strings.Cut(q.Before, "\n"); ok {
+			s.para("  ", "older name of the table: "+older)
+		}
+		if q.Limits != "" {
+			s.para("  limits: ", q.Limits)
+		}
+	}
+	if v.Limits != "" {
+		s.para("limits: ", v.Limits)
 	}
 }
 

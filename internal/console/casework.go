@@ -40,6 +40,7 @@ type (
 		Elsewhere desk.Elsewhere
 		Similar   desk.Precedents
 		Swept     desk.Swept
+		Hunting   desk.Hunting
 	}
 	linksPage struct {
 		head
@@ -130,7 +131,9 @@ func (c *Console) further(w http.ResponseWriter, r *http.Request) {
 	if p.Case, err = c.desk.CaseView(ctx, h.Op, id); err == nil {
 		if p.Elsewhere, err = c.desk.Elsewhere(ctx, h.Op, id); err == nil {
 			if p.Similar, err = c.desk.Similar(ctx, h.Op, id); err == nil {
-				p.Swept, err = c.desk.Sweep(ctx, h.Op, id)
+				if p.Swept, err = c.desk.Sweep(ctx, h.Op, id); err == nil {
+					p.Hunting, err = c.desk.Hunt(ctx, h.Op, id)
+				}
 			}
 		}
 	}

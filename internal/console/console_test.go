@@ -367,6 +367,9 @@ func TestACaseSaysWhatAVerdictDoes(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
+	if text := g.as(t, "auditor").get(g.paths["further"]).Body.String(); !strings.Contains(text, "Ask Defender") || strings.Count(text, "| order by Timestamp desc") < 2 {
+		t.Error("there is no whole query for Defender")
+	}
 	if strings.Contains(g.as(t, "auditor").get("/cases/"+g.cas).Body.String(), `name="word"`) {
 		t.Error("an auditor is offered the verdict")
 	}

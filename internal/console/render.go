@@ -29,7 +29,7 @@ func loadPages(s static) (pages, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
 		"static": s.path, "show": show, "clip": clip, "stamp": stamp, "machine": machine, "ago": ago, "until": until,
 		"level": level, "state": state, "seg": url.PathEscape, "source": source, "short": short, "who": actorName, "kind": kindName, "value": value, "provider": provider,
-		"bar": func(points int) int { return max(0, min(100, points)) }, "inc": func(n int) int { return n + 1 },
+		"bar": func(points int) int { return max(0, min(100, points)) }, "inc": func(n int) int { return n + 1 }, "lines": func(s string) []string { return strings.Split(s, "\n") },
 		"part": func(pairs ...any) (map[string]any, error) {
 			m := map[string]any{}
 			for n := 0; n+1 < len(pairs); n += 2 {

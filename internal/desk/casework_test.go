@@ -244,6 +244,12 @@ func TestElsewhereAndSweep(t *testing.T) {
 	if diff := cmp.Diff([]string{"role a5", "consent a2", "authentication method a1", "device a3"}, left(w)); diff != "" {
 		t.Errorf("left behind in the tenant:\n%s", diff)
 	}
+	hunt, err := q.Desk.Hunt(t.Context(), q.Operator("auditor"), q.cas)
+	if err != nil || !hunt.Since.Before(w.Since) || len(hunt.Queries) == 0 || !strings.Contains(hunt.Queries[0].Text, `"`+q.refs.ObjectID+`"`) {
+		t.Errorf("to ask Defender: %+v, %v", hunt, err)
+	}
+	_, err = q.Desk.Hunt(t.Context(), q.Operator("elsewhere"), q.cas)
+	kindIs(t, "of another tenant", err, fault.NotFound)
 }
 
 func TestSimilarCases(t *testing.T) {

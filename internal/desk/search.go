@@ -345,6 +345,41 @@ func (s *Service) Sweep(ctx context.Context, op access.Operator, id casefile.ID)
 	return s.sweep(ctx, Swept{Case: id, Tenant: c.Tenant, Since: since}, refsOf(i), in.Signals)
 }
 
+// Hunting is what can be asked of Defender about a case.
+type Hunting struct {
+	Case    casefile.ID      `json:"case"`
+	Since   time.Time        `json:"since"`
+	Queries []casefile.Query `json:"queries"`
+	Limits  string           `json:"limits,omitempty"`
+}
+
+// huntBack is how long before the first bad signal the queries begin: what led to it
+// came earlier.
+const huntBack = 7 * 24 * time.Hour
+
+// Hunt returns queries for advanced hunting about the identity of the case. Nothing
+// is sent anywhere. It needs access.Read.
+func (s *Service) Hunt(ctx context.Context, op access.Operator, id casefile.ID) (Hunting, error) {
+	c, i, err := s.caseOf(ctx, op, id)
+	if err != nil {
+		return Hunting{}, err
+	}
+	in, err := s.input(ctx, c.Tenant, c.Identity)
+	if err != nil {
+		return Hunting{}, err
+	}
+	since, ok := casefile.FirstBad(in.Signals)
+	if !ok {
+		since = c.OpenedAt
+	}
+	since = since.Add(-huntBack).UTC()
+	v := Hunting{Case: id, Since: since, Queries: casefile.HuntingPack(i, in.Signals, since), Limits: casefile.Reach(since, s.now())}
+	if v.Queries == nil {
+		v.Queries, v.Limits = []casefile.Query{}, "No account of the identity has an identifier that Defender's tables know."
+	}
+	return v, nil
+}
+
 // SweepTenant looks for everything of the kind in a tenant since the time, whoever
 // did it. It needs access.Read.
 func (s *Service) SweepTenant(ctx context.Context, op access.Operator, t identity.Tenant, since time.Time) (Swept, error) {

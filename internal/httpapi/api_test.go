@@ -183,6 +183,7 @@ func (s scene) rows() map[string]struct{ path, body, may string } {
 		"elsewhere":           {"/api/cases/" + s.cas + "/elsewhere", "", everybody},
 		"similar":             {"/api/cases/" + s.cas + "/similar", "", everybody},
 		"sweep-case":          {"/api/cases/" + s.cas + "/sweep", "", everybody},
+		"hunting":             {"/api/cases/" + s.cas + "/hunting", "", everybody},
 		"sweep-tenant":        {"/api/sweep?since=2026-01-01T00:00:00Z", "", everybody},
 		"links":               {"/api/identities/" + s.identity + "/links?at=2026-03-01T00:00:00Z", "", everybody},
 		"link":                {"/api/identities/" + s.identity + "/link", `{"from":"` + s.quiet + `","reason":"a drill"}`, "analyst responder owner"},

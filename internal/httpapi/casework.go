@@ -93,6 +93,10 @@ func (s *server) lookFurther() {
 		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.Swept], error) {
 			return answer(s.desk.Sweep(ctx, op, casefile.ID(in.ID)))
 		})
+	register(s, access.Read, get("hunting", "/cases/{id}/hunting", "Queries for Defender's advanced hunting about the case, to be run there"),
+		func(ctx context.Context, op access.Operator, in *ByID) (*body[desk.Hunting], error) {
+			return answer(s.desk.Hunt(ctx, op, casefile.ID(in.ID)))
+		})
 	register(s, access.Read, get("sweep-tenant", "/sweep", "What was left behind in a tenant since a time, whoever did it"),
 		func(ctx context.Context, op access.Operator, in *struct {
 			Tenanted
