@@ -148,7 +148,7 @@ func (d *Driver) Open(tx run.Tx, t identity.Tenant, consent run.Consent) (bool, 
 }
 
 // Rejoined is for run.Campaigns: what became of the item is from now on what becomes
-// of next.
+// of next. The campaign gets a new version: whoever counted its runs before counts again.
 func (d *Driver) Rejoined(tx run.Tx, next run.Run) error {
 	mine, ok := tx.(Tx)
 	if !ok {
@@ -163,7 +163,15 @@ func (d *Driver) Rejoined(tx run.Tx, next run.Run) error {
 		return fault.Errorf(fault.Conflict, "campaign %s has not %s at place %d", id, next.Identity, next.Consent.Place)
 	}
 	items[0].Run = next.ID
-	return mine.PutItems(next.Tenant, id, items)
+	if err := mine.PutItems(next.Tenant, id, items); err != nil {
+		return err
+	}
+	c, err := mine.Campaign(next.Tenant, id)
+	if err != nil {
+		return err
+	}
+	_, err = mine.PutCampaign(c)
+	return err
 }
 
 // advance lets the campaign go on as far as its runs have come.
@@ -195,7 +203,8 @@ func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 		kind, text := audit.CampaignMoved, fmt.Sprintf("the campaign is %s", next.State)
 		switch next.State {
 		case Rolling:
-			text = fmt.Sprintf("the canary of %d went well: the other %d follow", min(c.Wish.Canary, c.Size), c.Size-min(c.Wish.Canary, c.Size))
+			canary := min(c.Wish.Canary, c.Size)
+			text = fmt.Sprintf("the canary of %d is over, and the playbook did what it is for with %d of them: the other %d follow", canary, p.Proven(), c.Size-canary)
 		case Paused:
 			text = "the campaign paused by itself: " + next.Reason
 		case Done:

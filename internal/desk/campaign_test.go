@@ -338,8 +338,12 @@ func TestARunRejoinsItsCampaign(t *testing.T) {
 	if err := rejoin(items.Items[0].Identity); !errors.Is(err, fault.Conflict) {
 		t.Errorf("in the place of another: %v", err)
 	}
+	before := s.view(t, id).Campaign.Version
 	if err := rejoin(items.Items[1].Identity); err != nil {
 		t.Fatal(err)
+	}
+	if s.view(t, id).Campaign.Version == before {
+		t.Error("whoever counted its runs before may still say that it is over")
 	}
 	if items, err = s.Desk.CampaignItems(t.Context(), s.Operator("owner"), id, desk.Page{}); err != nil || items.Items[1].Run != "run_next" || items.Items[0].Run == "run_next" {
 		t.Errorf("items: %+v, %v", items.Items, err)

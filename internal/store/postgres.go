@@ -141,7 +141,11 @@ func (d *postgresDB) view(ctx context.Context, read func(context.Context, conn) 
 		return d.kind(fmt.Errorf("begin: %w", err))
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing to keep
-	return read(ctx, postgresConn{d, tx, &counts{}})
+	err = read(ctx, postgresConn{d, tx, &counts{}})
+	if e := (*pgconn.PgError)(nil); errors.As(err, &e) && e.Code == "25006" { // read_only_sql_transaction
+		return errViewWrites
+	}
+	return err
 }
 
 // again reports whether PostgreSQL asks for the transaction to be repeated:

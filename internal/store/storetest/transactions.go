@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
@@ -84,6 +85,10 @@ func transactions(t *testing.T, open func(*testing.T) Ports) {
 				return tx.Audit(audit.Entry{Tenant: tenant, At: start, Kind: audit.CaseOpened, Text: "by a view"})
 			},
 			"a row": func(tx desk.Tx) error { _, err := tx.PutRun(aRun(1)); return err },
+			"a row that is sent at once": func(tx desk.Tx) error {
+				_, err := tx.PutNote(casefile.Note{Tenant: tenant, Case: openCase(1).ID, At: start, By: "a", Text: "by a view"})
+				return err
+			},
 		} {
 			if err := p.Desk.View(t.Context(), change); !errors.Is(err, fault.Conflict) {
 				t.Errorf("%s in a view: %v, want a conflict", name, err)
