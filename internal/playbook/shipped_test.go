@@ -28,6 +28,9 @@ func TestShippedPlaybooks(t *testing.T) {
 	var ids []string
 	for _, p := range lib.Playbooks() {
 		ids = append(ids, p.Ref.ID)
+		if i := slices.IndexFunc(p.Steps, func(s StepRule) bool { return s.ID == "disable-cloud" }); i >= 0 && p.Ref.ID == "contain-hybrid" && !strings.Contains(p.Steps[i].Title, "up to 30 minutes") {
+			t.Errorf("contain-hybrid does not say how long Entra Connect takes: %q", p.Steps[i].Title)
+		}
 	}
 	want := []string{
 		"ad-credential-theft", "administrator-anomaly", "agent-risk", "ask-user", "block-user", "block-user-today",
