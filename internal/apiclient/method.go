@@ -188,6 +188,11 @@ func (c *Client) Undo(ctx context.Context, id, reason string) (desk.RunView, err
 	return post[desk.RunView](ctx, c, at("actions", id, "undo"), map[string]any{"reason": reason})
 }
 
+// Extend lets an action stand until the given time; it needs a reason.
+func (c *Client) Extend(ctx context.Context, id action.ID, until time.Time, reason string) (desk.ActionView, error) {
+	return post[desk.ActionView](ctx, c, at("actions", string(id), "extend"), map[string]any{"until": until, "reason": reason})
+}
+
 // Hold switches the global stop of a tenant, or of all, on or off.
 func (c *Client) Hold(ctx context.Context, t identity.Tenant, on bool, reason string) (dispatch.Stop, error) {
 	return post[dispatch.Stop](ctx, c, "/hold", map[string]any{"tenant": string(t), "on": on, "reason": reason})

@@ -32,6 +32,7 @@ const (
 	RunRefused       Kind = "run.refused"
 	RunHeld          Kind = "run.held"
 	RunEnded         Kind = "run.ended"
+	RunPaged         Kind = "run.paged" // it went wrong, and its playbook says that people are to be told
 	ApprovalAsked    Kind = "approval.asked"
 	ApprovalGiven    Kind = "approval.given"
 	ApprovalRejected Kind = "approval.rejected"
@@ -45,6 +46,7 @@ const (
 	ActionUnproven   Kind = "action.unproven" // unconfirmed or failed
 	ActionUndone     Kind = "action.undone"
 	ActionCancelled  Kind = "action.cancelled"
+	ActionExtended   Kind = "action.extended" // a person lets it stand longer than its ttl
 	UndoAsked        Kind = "undo.asked"
 	CampaignAsked    Kind = "campaign.asked"
 	CampaignMoved    Kind = "campaign.moved" // it was approved, released further, paused or resumed

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/desk"
@@ -22,7 +24,7 @@ import (
 func newDeskCommands(e Env) []*cobra.Command {
 	return []*cobra.Command{
 		newSignals(e), newIdentities(e), newCases(e), newRuns(e), newApprovals(e), newActions(e), newCampaigns(e),
-		newExplain(e), newExceptions(e), newApprove(e), newReject(e), newUndo(e), newHold(e), newVerdict(e),
+		newExplain(e), newExceptions(e), newApprove(e), newReject(e), newUndo(e), newExtend(e), newHold(e), newVerdict(e),
 	}
 }
 
@@ -220,6 +222,32 @@ func newUndo(e Env) *cobra.Command {
 		},
 		text: printRun,
 	})
+}
+
+func newExtend(e Env) *cobra.Command {
+	var by *time.Duration
+	c := newDeed(e, deed[desk.ActionView]{
+		use: "extend ACTION --by 12h --reason TEXT", short: "Let an action stand longer than its ttl", args: []string{"ACTION"}, reason: true,
+		long: "Puts off when the action is taken back by itself. Whoever does it must be one who\ncould have approved its step, and the playbook's max_ttl is the end of it.",
+		do: func(ctx context.Context, s *session, args []string, reason string) (desk.ActionView, error) {
+			if *by <= 0 {
+				return desk.ActionView{}, fault.Errorf(fault.Invalid, "--by %s: a duration such as 12h is needed", *by)
+			}
+			v, err := s.Action(ctx, action.ID(args[0]))
+			if err != nil {
+				return v, err
+			}
+			if v.ExpiresAt.IsZero() {
+				return v, fault.Errorf(fault.Conflict, "extend action %s: it is %s and nothing takes it back by itself", v.ID, v.State)
+			}
+			return s.Extend(ctx, v.ID, v.ExpiresAt.Add(*by), reason)
+		},
+		text: func(s sheet, v desk.ActionView) {
+			s.para("", fmt.Sprintf("%s stands until %s", v.ID, stamp(v.ExpiresAt)))
+		},
+	})
+	by = c.Flags().Duration("by", 0, "how much longer")
+	return c
 }
 
 func newHold(e Env) *cobra.Command {

@@ -176,6 +176,7 @@ func (s scene) rows() map[string]struct{ path, body, may string } {
 		"resume-campaign":     {"/api/campaigns/" + s.paused + "/resume", "", "owner"},
 		"stop-campaign":       {"/api/campaigns/" + s.going + "/stop", reason, "analyst responder author owner"},
 		"undo-action":         {"/api/actions/" + s.action + "/undo", reason, answerers},
+		"extend-action":       {"/api/actions/" + s.action + "/extend", `{"until":"` + s.Now().Add(30*time.Hour).Format(time.RFC3339) + `","reason":"a drill"}`, answerers},
 		"undo-run":            {"/api/runs/" + s.done + "/undo", reason, answerers},
 		"hold":                {"/api/hold", `{"on":true}`, "analyst responder author owner"},
 		"note":                {"/api/cases/" + s.cas + "/notes", `{"text":"rang back"}`, "analyst responder owner"},

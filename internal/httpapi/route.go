@@ -264,6 +264,16 @@ func (s *server) commands() {
 	}
 	register(s, access.Undo, post("undo-action", "/actions/{id}/undo", "Take one action back; needs a reason"), undo)
 	register(s, access.Undo, post("undo-run", "/runs/{id}/undo", "Take back what a run did; needs a reason"), undo)
+	register(s, access.Approve, post("extend-action", "/actions/{id}/extend", "Let an action stand longer than its ttl; needs a reason"),
+		func(ctx context.Context, op access.Operator, in *struct {
+			ByID
+			Body struct {
+				Until time.Time `json:"until" doc:"When it is taken back by itself instead."`
+				Reasoned
+			}
+		}) (*body[desk.ActionView], error) {
+			return answer(s.desk.Extend(ctx, op, action.ID(in.ID), in.Body.Until, in.Body.Reason))
+		})
 	register(s, access.Hold, post("hold", "/hold", "Switch the global stop on, or off (needs \"resume\")"),
 		func(ctx context.Context, op access.Operator, in *struct {
 			Body struct {

@@ -77,7 +77,7 @@ func operation(k audit.Kind) (string, bool) {
 	switch k {
 	case audit.CaseOpened:
 		return "create", true
-	case audit.CaseReopened, audit.CaseContained, audit.RunHeld, audit.RunRefused, audit.ApprovalAsked, audit.ApprovalExpired, audit.ActionVerified, audit.ActionUnproven, audit.ActionUndone:
+	case audit.CaseReopened, audit.CaseContained, audit.RunHeld, audit.RunRefused, audit.RunPaged, audit.ApprovalAsked, audit.ApprovalExpired, audit.ActionVerified, audit.ActionUnproven, audit.ActionUndone:
 		return "update", true
 	case audit.VerdictGiven:
 		return "close", true

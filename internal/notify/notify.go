@@ -84,7 +84,7 @@ func (r Receiver) settle() time.Duration {
 // after which a person must act.
 func toPeople() []audit.Kind {
 	return []audit.Kind{
-		audit.ApprovalAsked, audit.CampaignAsked, audit.RunHeld, audit.RunRefused, audit.ActionUnproven, audit.ActionHeld, audit.CaseReopened, audit.FeedSilent, audit.StopOn,
+		audit.ApprovalAsked, audit.CampaignAsked, audit.RunHeld, audit.RunRefused, audit.RunPaged, audit.ActionUnproven, audit.ActionHeld, audit.CaseReopened, audit.FeedSilent, audit.StopOn,
 	}
 }
 

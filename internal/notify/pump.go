@@ -203,8 +203,12 @@ func (p *Pump) deliver(ctx context.Context, r Receiver, m message) (*Told, error
 		if m.file.Status == casefile.Contained || m.file.Status == casefile.Closed {
 			return nil, nil // nobody needs to act any more
 		}
-		if was, err := p.Store.WasTold(ctx, *told); was || err != nil {
-			return nil, err
+		// A playbook that pages says that this failure is told, whatever of the case
+		// was told before.
+		if m.entry.Kind != audit.RunPaged {
+			if was, err := p.Store.WasTold(ctx, *told); was || err != nil {
+				return nil, err
+			}
 		}
 	}
 	var err error

@@ -352,6 +352,24 @@ func TestPeopleHearOnce(t *testing.T) {
 	})
 }
 
+// A failure that a playbook pages of is told although the case was, and the held run
+// that comes with it is not told again; nobody is woken for what is contained.
+func TestAPageIsTold(t *testing.T) {
+	setenv(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, person(notify.Teams))
+		h.put(file("cas_1", casefile.Waiting))
+		h.put(file("cas_2", casefile.Contained))
+		h.write(entry(audit.ApprovalAsked, "cas_1"), entry(audit.RunPaged, "cas_1"), entry(audit.RunHeld, "cas_1"), entry(audit.RunPaged, "cas_2"))
+		<-time.After(2 * time.Minute)
+		h.pass(t)
+		h.pass(t)
+		if h.received() != 2 {
+			t.Errorf("%d messages, want that an approval is awaited and the page", h.received())
+		}
+	})
+}
+
 // Names from outside are text in every chat: no link, no mention, no format.
 func TestChatsAreNotFooled(t *testing.T) {
 	setenv(t)

@@ -25,6 +25,8 @@ type planDigest struct {
 	Stopped   bool            `json:"stopped"` // refused or held: nothing is done
 	Rate      *Rate           `json:"rate"`
 	Undo      bool            `json:"undoOnFailure"`
+	Page      bool            `json:"pageOnFailure,omitempty"`
+	Hold      bool            `json:"holdOnFailure,omitempty"`
 	Steps     []stepDigest    `json:"steps"`
 }
 
@@ -53,6 +55,7 @@ type stepDigest struct {
 	OnTimeout OnTimeout         `json:"onTimeout"`
 	End       End               `json:"end"`
 	TTL       time.Duration     `json:"ttl"`
+	MaxTTL    time.Duration     `json:"maxTTL,omitempty"`
 	Timeout   time.Duration     `json:"timeout"`
 }
 
@@ -62,6 +65,7 @@ func (p Plan) digest() (string, error) {
 	d := planDigest{
 		Form: "cordon.plan/v1", Playbook: p.Playbook.Hash, Catalogue: p.Catalogue, Tenant: p.Tenant,
 		Identity: p.Identity, Mode: p.Mode, Stopped: p.Refused != "" || p.Held != "", Rate: p.Rate, Undo: p.UndoOnFailure,
+		Page: p.PageOnFailure, Hold: p.HoldOnFailure,
 	}
 	for _, s := range p.Steps {
 		later := ""
@@ -72,7 +76,7 @@ func (p Plan) digest() (string, error) {
 			ID: s.ID, Uses: s.Uses, Action: s.Action, Route: s.Route, Target: s.Account.Keys(), Params: s.Params,
 			Skipped: s.Skip != "", Held: s.Held != "", After: s.After, OnError: s.OnError, Contains: s.Contains,
 			Within: s.Within, Approval: s.Approval, Kind: s.Kind, Of: s.Of, Each: s.Each, Bound: s.Bound, Group: s.Group,
-			Later: later, Until: s.Until, OnTimeout: s.OnTimeout, End: s.End, TTL: s.TTL, Timeout: s.Timeout,
+			Later: later, Until: s.Until, OnTimeout: s.OnTimeout, End: s.End, TTL: s.TTL, MaxTTL: s.MaxTTL, Timeout: s.Timeout,
 		})
 	}
 	var buf bytes.Buffer

@@ -27,7 +27,7 @@ steps:
   - id: cut
     if: identity.cloud
     parallel:
-      - { id: stop, uses: entra.user.disable@1, ttl: 4h, contains: true, timeout: 10m, on_error: continue }
+      - { id: stop, uses: entra.user.disable@1, ttl: 4h, max_ttl: 9h, contains: true, timeout: 10m, on_error: continue }
       - { id: sessions, uses: entra.user.revoke_sessions@1, irreversible: accepted }
   - id: fallback
     if: steps.stop.failed
@@ -42,7 +42,7 @@ steps:
     approval: { mode: before, from: [duty], quorum: 2, expires: 1h, on_expiry: skip }
 done:
   contained_when: steps.stop.verified
-  on_failure: [undo]
+  on_failure: [undo, page, hold]
 `
 
 func TestPlanOfEveryKind(t *testing.T) {
@@ -71,7 +71,7 @@ func TestPlanOfEveryKind(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
-	if s := p.Steps[2]; s.TTL != 4*time.Hour || s.Timeout != 10*time.Minute || s.If != "identity.cloud" {
+	if s := p.Steps[2]; s.TTL != 4*time.Hour || s.Longest() != 9*time.Hour || s.Timeout != 10*time.Minute || s.If != "identity.cloud" {
 		t.Errorf("stop: %+v", s)
 	}
 	if s := p.Steps[4]; s.Of != "fallback" || s.Bound != 3 || s.Each["other"] != in.Identity.Accounts[0].Key() || s.Account.ObjectID != in.Identity.Accounts[0].ObjectID {
@@ -80,7 +80,7 @@ func TestPlanOfEveryKind(t *testing.T) {
 	if s := p.Steps[5]; s.Params["to"] != "A person" || s.Params["hours"] != 7 {
 		t.Errorf("inputs: %v", s.Params)
 	}
-	if r := p.Rate; r == nil || r.Key != string(in.Tenant) || r.Limit != 5 || !p.UndoOnFailure || p.ContainedWhen != "steps.stop.verified" || len(p.Guards) != 1 {
+	if r := p.Rate; r == nil || r.Key != string(in.Tenant) || r.Limit != 5 || !p.UndoOnFailure || !p.PageOnFailure || !p.HoldOnFailure || p.ContainedWhen != "steps.stop.verified" || len(p.Guards) != 1 {
 		t.Errorf("plan: %+v", p)
 	}
 }

@@ -87,6 +87,8 @@ type Plan struct {
 	Rate          *Rate   `json:"rate,omitempty"`
 	ContainedWhen string  `json:"containedWhen,omitempty"` // CEL; "": when every step that contains is verified
 	UndoOnFailure bool    `json:"undoOnFailure,omitempty"` // a run that fails takes back what it did
+	PageOnFailure bool    `json:"pageOnFailure,omitempty"` // people are told at once of a run that fails
+	HoldOnFailure bool    `json:"holdOnFailure,omitempty"` // a run that fails ends held, for a person to decide
 
 	Refused string `json:"refused,omitempty"` // why nothing may be done at all
 	Held    string `json:"held,omitempty"`    // why nothing is done for now: a fact is unknown, a guard could not be evaluated
@@ -171,6 +173,7 @@ type Step struct {
 	Note      string    `json:"note,omitempty"`
 
 	TTL     time.Duration `json:"ttl,omitempty"`     // so long after it is proven it is taken back by itself; 0: it stays
+	MaxTTL  time.Duration `json:"maxTTL,omitempty"`  // how long it stands at most when people extend it; 0: twice the TTL
 	Timeout time.Duration `json:"timeout,omitempty"` // it must have left so long after its turn came; 0: no limit
 
 	Skip string `json:"skip,omitempty"` // why it will not be done: its condition is false
@@ -214,3 +217,7 @@ const (
 	ErrorFail     OnError = "fail"     // the run fails; later steps are not started
 	ErrorContinue OnError = "continue" // later steps go on
 )
+
+// Longest is how long after its proof a step with a TTL may stand when people
+// extend it; 0 for a step without one.
+func (s Step) Longest() time.Duration { return cmp.Or(s.MaxTTL, 2*s.TTL) }

@@ -53,7 +53,8 @@ func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
 		plan.Guards = append(plan.Guards, Guard{g.When, g.Why})
 	}
 	plan.Mode, plan.Pilot = p.mode(in.Identity)
-	plan.ContainedWhen, plan.UndoOnFailure = p.Done.ContainedWhen, p.Done.Undo
+	plan.ContainedWhen = p.Done.ContainedWhen
+	plan.UndoOnFailure, plan.PageOnFailure, plan.HoldOnFailure = p.Done.Undo, p.Done.Page, p.Done.Hold
 	plan.Refused, plan.Held = stop(p, in, f)
 	if rate := p.Guards.Rate; rate != nil && plan.Refused == "" {
 		key, err := rate.key.string(f)
@@ -247,7 +248,7 @@ func decide(out *Step, s *StepRule, f *facts) {
 // step binds one step to an account.
 func (l *Library) step(p *Playbook, s *StepRule, in Input, f *facts) (Step, error) {
 	out := Step{
-		ID: s.ID, Title: s.Title, Uses: s.Uses, Params: maps.Clone(s.With), Group: s.Group, TTL: s.TTL, Timeout: s.Timeout,
+		ID: s.ID, Title: s.Title, Uses: s.Uses, Params: maps.Clone(s.With), Group: s.Group, TTL: s.TTL, MaxTTL: s.MaxTTL, Timeout: s.Timeout,
 		After: s.After, OnError: s.OnError, Contains: s.Contains, Within: s.Within,
 	}
 	for name, prg := range s.inputs {

@@ -80,9 +80,18 @@ const (
 type Done struct {
 	ContainedWhen string // CEL, boolean over steps; "": when every step that contains is verified
 	Undo          bool   // a run that fails takes back what it did
+	Page          bool   // people are told at once of a run that fails
+	Hold          bool   // a run that fails ends held, for a person to decide
 
 	contained *program
 }
+
+// The words of done.on_failure.
+const (
+	failureUndo = "undo"
+	failurePage = "page"
+	failureHold = "hold"
+)
 
 // A Refusal is one guard: when it holds, nothing is done, and why says so.
 type Refusal struct {
@@ -115,6 +124,7 @@ type StepRule struct {
 	Max       int    // for_each: more than so many are held
 	Account   string // CEL, text: the key of the account; "": the identity's first in the action's directory
 	TTL       time.Duration
+	MaxTTL    time.Duration // how long it stands at most when people extend it; 0: twice the TTL
 	Timeout   time.Duration
 	Until     string        // wait: CEL, boolean
 	Wait      time.Duration // wait: at most

@@ -34,7 +34,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 	step := object([]string{"id", "uses"}, m{
 		"id": slugs, "title": text, "uses": m{"enum": names}, "with": m{"type": "object"}, "if": condition, "account": cel,
 		"for_each": cel, "as": m{"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}, "max": m{"type": "integer", "minimum": 1, "maximum": maxEach},
-		"timeout": duration, "ttl": duration,
+		"timeout": duration, "ttl": duration, "max_ttl": duration,
 		"after":    enum(string(AfterAccepted), string(AfterVerified)),
 		"on_error": enum(string(ErrorFail), string(ErrorContinue)), "contains": m{"type": "boolean"}, "irreversible": m{"const": "accepted"},
 		"verify": object([]string{"within"}, m{"within": duration}),
@@ -48,7 +48,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 		}},
 	})
 	step["allOf"] = inputs
-	step["dependentRequired"] = m{"for_each": []string{"as", "max"}, "as": []string{"for_each"}, "max": []string{"for_each"}}
+	step["dependentRequired"] = m{"for_each": []string{"as", "max"}, "as": []string{"for_each"}, "max": []string{"for_each"}, "max_ttl": []string{"ttl"}}
 	wait := object([]string{"id", "wait"}, m{"id": slugs, "title": text, "if": condition, "wait": object([]string{"until", "within"}, m{
 		"until": cel, "within": duration, "on_timeout": enum(string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)),
 	})})
@@ -80,7 +80,7 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 			"refuse": m{"type": "array", "maxItems": maxGuards, "items": object([]string{"when", "why"}, m{"when": cel, "why": text})},
 		}),
 		"steps": m{"type": "array", "minItems": 1, "maxItems": maxSteps, "items": entry},
-		"done":  object(nil, m{"contained_when": cel, "on_failure": list(enum("undo"))}),
+		"done":  object(nil, m{"contained_when": cel, "on_failure": list(enum(failureUndo, failurePage, failureHold))}),
 	})
 	doc["$defs"] = m{"step": step}
 	doc["$schema"], doc["title"] = "https://json-schema.org/draft/2020-12/schema", "Cordon playbook "+Language

@@ -25,7 +25,7 @@ var uses = regexp.MustCompile(`^([a-z0-9_]+(?:\.[a-z0-9_]+)+)@([0-9]{1,6})$`)
 
 // stepKeys are the keys of a step by what it is.
 var (
-	actKeys      = []string{"id", "title", "uses", "with", "account", "if", "for_each", "as", "max", "after", "approval", "verify", "timeout", "ttl", "on_error", "contains", "irreversible"}
+	actKeys      = []string{"id", "title", "uses", "with", "account", "if", "for_each", "as", "max", "after", "approval", "verify", "timeout", "ttl", "max_ttl", "on_error", "contains", "irreversible"}
 	parallelKeys = []string{"id", "parallel", "if"}
 	waitKeys     = []string{"id", "title", "wait", "if"}
 	endKeys      = []string{"id", "end", "note", "if"}
@@ -190,6 +190,9 @@ func (r *reader) step(n *yaml.Node, outer *program) StepRule {
 	if s.TTL = r.duration(n, f["ttl"], where+": ttl", false); s.TTL > 0 && s.TTL < minTTL {
 		r.add(f["ttl"], "%s: ttl: at least %s", where, minTTL)
 	}
+	if s.MaxTTL = r.duration(n, f["max_ttl"], where+": max_ttl", false); f["max_ttl"] != nil && (s.TTL == 0 || s.MaxTTL < s.TTL) {
+		r.add(f["max_ttl"], "%s: max_ttl bounds how far a person may extend ttl: it goes with a ttl and is no shorter", where)
+	}
 	r.approval(&s, f["approval"], where)
 	return s
 }
@@ -282,11 +285,17 @@ func (r *reader) done(p *Playbook, n *yaml.Node) {
 		}
 	}
 	for _, word := range r.list(n, f["on_failure"], "done.on_failure", false) {
-		if word != "undo" {
-			r.add(f["on_failure"], "done.on_failure: no %q%s; it is undo", clip(word), didYouMean(word, []string{"undo"}))
-			continue
+		switch word {
+		case failureUndo:
+			p.Done.Undo = true
+		case failureHold:
+			p.Done.Hold = true
+		case failurePage:
+			p.Done.Page = true
+		default:
+			all := []string{failureUndo, failurePage, failureHold}
+			r.add(f["on_failure"], "done.on_failure: no %q%s (any of %s)", clip(word), didYouMean(word, all), strings.Join(all, ", "))
 		}
-		p.Done.Undo = true
 	}
 }
 

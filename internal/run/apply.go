@@ -442,7 +442,7 @@ func (r *Run) takeBack() *TakeBack {
 	for n := range r.Steps {
 		s, p := &r.Steps[n], r.Plan.Steps[n]
 		unwanted := denied(*s, p.Approval)
-		failed := r.Plan.UndoOnFailure && p.Undo != "" && (r.Ends == Failed || r.Ends == Refused)
+		failed := r.Plan.UndoOnFailure && p.Undo != "" && r.wentWrong()
 		if s.State != StepVerified || s.UndoAsked || s.Adopted || !unwanted && !failed {
 			continue
 		}
@@ -533,8 +533,32 @@ func (r *Run) finish(now time.Time) []Effect {
 			return []Effect{*back}
 		}
 	}
+	if r.Plan.HoldOnFailure && r.wentWrong() {
+		state, reason = HeldState, "a person is needed: "+reason // Ends still says what happened
+	}
 	r.State, r.Reason, r.EndedAt, r.DueAt = state, reason, now, time.Time{}
 	return []Effect{Ended{r.State, now}}
+}
+
+// wentWrong reports whether the run failed or was refused on its way.
+func (r *Run) wentWrong() bool { return r.Ends == Failed || r.Ends == Refused }
+
+// stumbled returns the step at which a run that failed went wrong, and why: the
+// first that its playbook does not go on after, else the first that went wrong.
+func (r *Run) stumbled() (step playbook.Step, why string) {
+	for n, s := range r.Steps {
+		p := r.Plan.Steps[n]
+		wrong := s.State == StepFailed || s.State == StepRefused
+		switch {
+		case wrong && p.OnError != playbook.ErrorContinue:
+			return p, s.Reason
+		case s.Consent == approval.Expired && p.Approval != nil && p.Approval.OnExpiry == approval.ExpiryFail:
+			return p, s.ConsentText
+		case wrong && step.ID == "":
+			step, why = p, s.Reason
+		}
+	}
+	return step, cmp.Or(why, r.Reason)
 }
 
 func (r *Run) outcome() (State, string) {

@@ -93,9 +93,10 @@ func (d *Driver) stands(old Run, m playbook.Match, in playbook.Input) bool {
 }
 
 // wanting reports whether r ended with something its plan could not do: the whole
-// of it or some steps, for want of a fact or of a directory.
+// of it or some steps, for want of a fact or of a directory. One that went wrong and
+// is held for that waits for a person, not for a fact.
 func wanting(r Run) bool {
-	return r.State == HeldState && r.Plan != nil &&
+	return r.State == HeldState && r.Plan != nil && !r.wentWrong() &&
 		(r.Plan.Held != "" || slices.ContainsFunc(r.Plan.Steps, func(s playbook.Step) bool { return s.Held != "" }) || undecided(r) != nil)
 }
 

@@ -415,6 +415,12 @@ func (d *Driver) withdrawAction(tx Tx, r Run, e WithdrawAction) ([]Event, error)
 
 // ended writes the end of a run into the trail.
 func (d *Driver) ended(tx Tx, r Run, e Ended) error {
+	if r.Plan != nil && r.Plan.PageOnFailure && r.wentWrong() {
+		// Before the end itself, so that whoever hears once of a case hears this.
+		if err := d.page(tx, r); err != nil {
+			return err
+		}
+	}
 	kind := audit.RunEnded
 	switch e.State {
 	case Refused:
@@ -423,6 +429,25 @@ func (d *Driver) ended(tx Tx, r Run, e Ended) error {
 		kind = audit.RunHeld
 	}
 	return d.note(tx, r, kind, fmt.Sprintf("%s ended %s: %s", r.Playbook.ID, e.State, r.Reason), map[string]any{"state": e.State})
+}
+
+// page tells people of a run that went wrong: the trail is the outbox of notify.
+func (d *Driver) page(tx Tx, r Run) error {
+	step, why := r.stumbled()
+	at := ""
+	if step.ID != "" {
+		at = " at the step " + named(step)
+	}
+	return d.note(tx, r, audit.RunPaged, fmt.Sprintf("%s on %s %s%s: %s", r.Playbook.ID, r.Plan.Name, wrongWord(r.Ends), at, why), map[string]any{
+		"name": r.Plan.Name, "step": step.ID, "reason": why, "state": r.State,
+	})
+}
+
+func wrongWord(s State) string {
+	if s == Refused {
+		return "was refused"
+	}
+	return "failed"
 }
 
 func (d *Driver) note(tx Tx, r Run, kind audit.Kind, text string, data map[string]any) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
@@ -297,6 +298,56 @@ func TestFailureTakesBackWhatWasDone(t *testing.T) {
 	h.act(undo.ID, done...)
 	if s := h.stateOf(r.ID, "disable"); s != run.StepReverted {
 		t.Errorf("the step is %s", s)
+	}
+}
+
+// A run that failed and whose playbook holds and pages waits for a person, who hears
+// who, where and why, and nothing takes it up again by itself.
+func TestFailureHoldsAndPages(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []bool{true, false} {
+		h := newHouse(t)
+		h.shape(func(p *playbook.Plan) {
+			p.UndoOnFailure, p.PageOnFailure, p.HoldOnFailure = true, true, hold
+			third := p.Steps[1]
+			third.ID, third.Held = "third", "a fact is unknown"
+			p.Steps = append(p.Steps, third)
+		})
+		r, _ := h.begin(match("contain"))
+		h.act(h.only(runtest.Disable).ID, done...)
+		h.act(h.only(runtest.Revoke).ID, action.Running, action.Failed)
+		want := run.Failed
+		if hold {
+			want = run.HeldState
+		}
+		got := h.want(r.ID, want)
+		why := got.Steps[1].Reason
+		if why == "" || got.Ends != run.Failed || !strings.HasSuffix(got.Reason, ": "+why) || strings.HasPrefix(got.Reason, "a person is needed: ") != hold {
+			t.Errorf("ends %s: %q", got.Ends, got.Reason)
+		}
+		h.act(h.only(runtest.Enable).ID, done...)
+		h.wantCase(casefile.Waiting, got.Reason)
+		var pages []audit.Entry
+		for _, e := range h.db.Trail() {
+			if e.Kind == audit.RunPaged {
+				pages = append(pages, e)
+			}
+		}
+		if len(pages) != 1 || pages[0].Identity != string(h.id) || pages[0].Case == "" || pages[0].Data["step"] != got.Steps[1].ID || pages[0].Data["reason"] != why || !strings.Contains(pages[0].Text, got.Plan.Name) {
+			t.Errorf("pages: %+v", pages)
+		}
+		h.shape(func(p *playbook.Plan) { // the plan holds nothing any more
+			third := p.Steps[1]
+			third.ID = "third"
+			p.Steps = append(p.Steps, third)
+		})
+		h.update(func(tx run.Tx) error {
+			again, err := h.driver.Again(tx, tenant, r.Case)
+			if len(again) != 0 {
+				t.Errorf("taken up again: %+v", again)
+			}
+			return err
+		})
 	}
 }
 

@@ -117,6 +117,7 @@ steps:
   - id: disable
     uses: entra.user.disable@1
     contains: true
+    ttl: 24h
 `
 
 // Person returns a cloud-only person whose facts are fresh at now.
