@@ -561,6 +561,17 @@ func (r *Run) stumbled() (step playbook.Step, why string) {
 	return step, cmp.Or(why, r.Reason)
 }
 
+// failedToo names the steps that failed beside one that is held: a second way that was
+// tried is part of why a person is needed.
+func (r *Run) failedToo() (text string) {
+	for n, s := range r.Steps {
+		if s.State == StepFailed {
+			text += fmt.Sprintf("; %s: %s", named(r.Plan.Steps[n]), s.Reason)
+		}
+	}
+	return text
+}
+
 func (r *Run) outcome() (State, string) {
 	if r.Ends != "" {
 		return r.Ends, r.Reason
@@ -574,7 +585,7 @@ func (r *Run) outcome() (State, string) {
 		case p.Kind == playbook.KindEnd && s.State == StepPassed:
 			ends = p
 		case s.State == StepHeld:
-			return HeldState, text
+			return HeldState, text + r.failedToo()
 		case s.State == StepSkipped && s.Consent == approval.Expired:
 			return Expired, text
 		case s.State == StepVerified:
