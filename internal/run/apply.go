@@ -577,7 +577,7 @@ func (r *Run) outcome() (State, string) {
 		return r.Ends, r.Reason
 	}
 	contains, proven, verified := 0, 0, 0
-	ends := playbook.Step{}
+	ends, unanswered := playbook.Step{}, ""
 	for n, s := range r.Steps {
 		p := r.Plan.Steps[n]
 		text := fmt.Sprintf("%s: %s", named(p), s.Reason)
@@ -586,8 +586,10 @@ func (r *Run) outcome() (State, string) {
 			ends = p
 		case s.State == StepHeld:
 			return HeldState, text + r.failedToo()
-		case s.State == StepSkipped && s.Consent == approval.Expired:
+		case s.State == StepSkipped && s.Consent == approval.Expired && p.Contains:
 			return Expired, text
+		case s.State == StepSkipped && s.Consent == approval.Expired:
+			unanswered = cmp.Or(unanswered, text)
 		case s.State == StepVerified:
 			verified++
 		}
@@ -605,7 +607,12 @@ func (r *Run) outcome() (State, string) {
 		if r.Narrowed != "" && r.Narrowed != narrowHolds && r.Narrowed != narrowAsked {
 			return HeldState, r.Narrowed
 		}
-		return Contained, fmt.Sprintf("%d of %d containing steps verified", proven, contains)
+		if unanswered != "" {
+			unanswered = "; not done: " + unanswered
+		}
+		return Contained, fmt.Sprintf("%d of %d containing steps verified", proven, contains) + unanswered
+	case unanswered != "":
+		return Expired, unanswered
 	case ends.End == playbook.EndExpected && !r.wrong():
 		return Done, "expected activity: " + r.endNote(ends)
 	case contains == 0 && verified == 0 && !slices.ContainsFunc(r.Steps, func(s StepRun) bool { return s.State != StepSkipped && s.State != StepPassed }):
