@@ -83,7 +83,7 @@ func ResponderRoles() []string {
 		"User.EnableDisableAccount.All", "User.RevokeSessions.All", "User-PasswordProfile.ReadWrite.All",
 		"GroupMember.ReadWrite.All", "SecurityAlert.ReadWrite.All", "SecurityIncident.ReadWrite.All",
 		"SecurityIdentitiesActions.ReadWrite.All", "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All",
-		"MailboxSettings.ReadWrite", "UserAuthenticationMethod.ReadWrite.All",
+		"MailboxSettings.ReadWrite", "UserAuthenticationMethod.ReadWrite.All", "Device.ReadWrite.All",
 		"RoleAssignmentSchedule.ReadWrite.Directory", "RoleAssignmentSchedule.Remove.Directory",
 		"RoleEligibilitySchedule.ReadWrite.Directory", "RoleEligibilitySchedule.Remove.Directory")
 }
