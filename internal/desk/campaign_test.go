@@ -329,8 +329,10 @@ func TestARunRejoinsItsCampaign(t *testing.T) {
 	rejoin := func(who identity.ID) error {
 		return s.Store.ForCampaigns().Update(t.Context(), func(tx campaign.Tx) error {
 			c := run.Consent{Campaign: string(id), Place: 1}
-			if open, err := s.driver.Open(tx, desktest.Tenant, c); err != nil || !open {
-				return fmt.Errorf("open: %v, %w", open, err)
+			if open, err := s.driver.Open(tx, desktest.Tenant, c); err != nil {
+				return err
+			} else if !open {
+				return errors.New("the campaign is not open")
 			}
 			return s.driver.Rejoined(tx, run.Run{Tenant: desktest.Tenant, ID: "run_next", Identity: who, Consent: &c})
 		})

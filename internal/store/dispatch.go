@@ -278,6 +278,8 @@ func (tx *Tx) Touched(t identity.Tenant, accounts []string, names []action.Name,
 	other := &listing{where: []string{"k.tenant = ?", "n.at >= ?"}, args: []any{string(t), micros0(since)}}
 	in(other, "k.value", accounts)
 	in(other, "n.name", names)
+	// CROSS JOIN keeps SQLite to this order: each step is answered by an index, and
+	// a storm's intents are not read for every administrator in it.
 	var out []string
 	err := eachRow(tx.ctx, tx.c, func(r rows) error {
 		var a string
@@ -285,8 +287,8 @@ func (tx *Tx) Touched(t identity.Tenant, accounts []string, names []action.Name,
 		out = append(out, a)
 		return err
 	}, `SELECT account FROM intents WHERE `+strings.Join(itself.where, " AND ")+`
-		UNION SELECT k.value FROM identity_keys k JOIN intents n ON n.tenant = k.tenant AND n.identity = k.identity
-		WHERE `+strings.Join(other.where, " AND ")+` ORDER BY 1`, append(itself.args, other.args...)...)
+		UNION SELECT k.value FROM identity_keys k CROSS JOIN identity_keys o CROSS JOIN intents n
+		WHERE o.tenant = k.tenant AND o.identity = k.identity AND n.tenant = o.tenant AND n.account = o.value AND `+strings.Join(other.where, " AND ")+` ORDER BY 1`, append(itself.args, other.args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("accounts touched: %w", tx.keep(err))
 	}
