@@ -109,7 +109,7 @@ type Campaign struct {
 	Reason   string `json:"reason,omitempty"`
 	Paused   State  `json:"paused,omitempty"`   // the state to resume
 	Excused  int    `json:"excused,omitempty"`  // failed runs for which it paused by itself: whoever resumes has seen them
-	Unproven bool   `json:"unproven,omitempty"` // it paused by itself because its canary proved nothing
+	Unproven bool   `json:"unproven,omitempty"` // it paused by itself because its canary, as it is, proved nothing: whoever resumes has seen it
 	Begun    int    `json:"begun"`              // items below it have runs
 	Released int    `json:"released"`           // the actions of items below it may leave
 
@@ -158,6 +158,9 @@ func (w Wish) Filled() (Wish, error) {
 	}
 	return w, nil
 }
+
+// canary is how many of it go first.
+func (c Campaign) canary() int { return min(c.Wish.Canary, c.Size) }
 
 // Decided returns the campaign after an answer to its request. An approved one
 // sends its canary; the plan that was approved is the one that goes.
@@ -245,7 +248,7 @@ func (c Campaign) Advance(p Progress, now time.Time) Campaign {
 	if !c.State.Goes() {
 		return c
 	}
-	ended, canary := p.Ended(), min(c.Wish.Canary, c.Size)
+	ended, canary := p.Ended(), c.canary()
 	if failed := p.Failed(); failed > c.Excused && float64(failed) > c.Wish.Failures*float64(max(ended, canary)) {
 		c.Paused, c.State, c.Excused = c.State, Paused, failed
 		c.Reason = fmt.Sprintf("%d of %d runs failed, more than the %.0f%% that it may: look at them, then resume or stop", failed, ended, c.Wish.Failures*100)
@@ -260,7 +263,7 @@ func (c Campaign) Advance(p Progress, now time.Time) Campaign {
 		c.Paused, c.State, c.Unproven = c.State, Paused, true
 		c.Reason = fmt.Sprintf("the canary proved nothing: all its %d runs ended, and none contained anybody (%d held, %d refused); look at them, then resume or stop", ended, p.States[run.HeldState], p.States[run.Refused])
 	case c.State == Canary:
-		c.State, c.ReleasedAt = Rolling, now
+		c.State, c.ReleasedAt, c.Unproven = Rolling, now, false
 		c.Released = min(c.Size, c.Released+c.Wish.Wave)
 	case c.Released < c.Size && p.Unsent <= c.Wish.Wave/4:
 		c.Released = min(c.Size, c.Released+c.Wish.Wave)

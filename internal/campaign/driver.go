@@ -137,41 +137,66 @@ func (d *Driver) one(tx Tx, c Campaign, i Item) (run.ID, error) {
 	return r.ID, err
 }
 
-// Open is for run.Campaigns.
-func (d *Driver) Open(tx run.Tx, t identity.Tenant, consent run.Consent) (bool, error) {
+// Barred is for run.Campaigns.
+func (d *Driver) Barred(tx run.Tx, r run.Run) (why string, err error) {
 	mine, ok := tx.(Tx)
 	if !ok {
-		return false, nil
+		return "there are no campaigns here", nil
 	}
-	c, err := mine.Campaign(t, ID(consent.Campaign))
-	return err == nil && !c.State.Final(), err
+	id, place := ID(r.Consent.Campaign), r.Consent.Place
+	c, err := mine.Campaign(r.Tenant, id)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return "the campaign is not there any more", nil
+	case err != nil:
+		return "", err
+	case c.State.Final():
+		return fmt.Sprintf("the campaign is over (%s)", c.State), nil
+	}
+	items, err := mine.Items(r.Tenant, id, place, 1)
+	if err != nil {
+		return "", err
+	}
+	if len(items) == 0 || items[0].Place != place || items[0].Identity != r.Identity {
+		return fmt.Sprintf("the campaign does not have it at place %d", place), nil
+	}
+	return "", nil
 }
 
 // Rejoined is for run.Campaigns: what became of the item is from now on what becomes
-// of next. The campaign gets a new version: whoever counted its runs before counts again.
+// of next. The campaign gets a new version: whoever counted its runs before counts
+// again, also a canary that had proven nothing.
 func (d *Driver) Rejoined(tx run.Tx, next run.Run) error {
+	fail := func(err error) error {
+		return fmt.Errorf("put run %s in its place of campaign %s: %w", next.ID, next.Consent.Campaign, err)
+	}
 	mine, ok := tx.(Tx)
 	if !ok {
-		return fmt.Errorf("put run %s in its campaign: the transaction knows no campaigns", next.ID)
+		return fail(errors.New("the transaction knows no campaigns"))
 	}
-	id := ID(next.Consent.Campaign)
-	items, err := mine.Items(next.Tenant, id, next.Consent.Place, 1)
+	id, place := ID(next.Consent.Campaign), next.Consent.Place
+	items, err := mine.Items(next.Tenant, id, place, 1)
 	if err != nil {
-		return err
+		return fail(err)
 	}
 	if len(items) == 0 || items[0].Identity != next.Identity {
-		return fault.Errorf(fault.Conflict, "campaign %s has not %s at place %d", id, next.Identity, next.Consent.Place)
+		return fail(fault.Errorf(fault.Conflict, "it does not have %s at place %d", next.Identity, place))
 	}
 	items[0].Run = next.ID
 	if err := mine.PutItems(next.Tenant, id, items); err != nil {
-		return err
+		return fail(err)
 	}
 	c, err := mine.Campaign(next.Tenant, id)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	_, err = mine.PutCampaign(c)
-	return err
+	if place < c.canary() {
+		c.Unproven = false
+	}
+	if _, err = mine.PutCampaign(c); err != nil {
+		return fail(err)
+	}
+	return nil
 }
 
 // advance lets the campaign go on as far as its runs have come.
@@ -203,7 +228,7 @@ func (d *Driver) advance(ctx context.Context, c Campaign) (Campaign, error) {
 		kind, text := audit.CampaignMoved, fmt.Sprintf("the campaign is %s", next.State)
 		switch next.State {
 		case Rolling:
-			canary := min(c.Wish.Canary, c.Size)
+			canary := c.canary()
 			text = fmt.Sprintf("the canary of %d is over, and the playbook did what it is for with %d of them: the other %d follow", canary, p.Proven(), c.Size-canary)
 		case Paused:
 			text = "the campaign paused by itself: " + next.Reason

@@ -326,28 +326,41 @@ func TestARunRejoinsItsCampaign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rejoin := func(who identity.ID) error {
-		return s.Store.ForCampaigns().Update(t.Context(), func(tx campaign.Tx) error {
-			c := run.Consent{Campaign: string(id), Place: 1}
-			if open, err := s.driver.Open(tx, desktest.Tenant, c); err != nil {
+	rejoin := func(of campaign.ID, who identity.ID) (why string) {
+		err := s.Store.ForCampaigns().Update(t.Context(), func(tx campaign.Tx) (err error) {
+			next := run.Run{Tenant: desktest.Tenant, ID: "run_next", Identity: who, Consent: &run.Consent{Campaign: string(of), Place: 1}}
+			if why, err = s.driver.Barred(tx, next); err != nil || why != "" {
 				return err
-			} else if !open {
-				return errors.New("the campaign is not open")
 			}
-			return s.driver.Rejoined(tx, run.Run{Tenant: desktest.Tenant, ID: "run_next", Identity: who, Consent: &c})
+			return s.driver.Rejoined(tx, next)
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return why
 	}
-	if err := rejoin(items.Items[0].Identity); !errors.Is(err, fault.Conflict) {
-		t.Errorf("in the place of another: %v", err)
+	for want, why := range map[string]string{
+		"does not have it at place 1": rejoin(id, items.Items[0].Identity),
+		"is not there any more":       rejoin("cmp_gone", items.Items[1].Identity),
+	} {
+		if !strings.Contains(why, want) {
+			t.Errorf("%q, want %q", why, want)
+		}
 	}
 	before := s.view(t, id).Campaign.Version
-	if err := rejoin(items.Items[1].Identity); err != nil {
-		t.Fatal(err)
+	if why := rejoin(id, items.Items[1].Identity); why != "" {
+		t.Fatal(why)
 	}
 	if s.view(t, id).Campaign.Version == before {
 		t.Error("whoever counted its runs before may still say that it is over")
 	}
 	if items, err = s.Desk.CampaignItems(t.Context(), s.Operator("owner"), id, desk.Page{}); err != nil || items.Items[1].Run != "run_next" || items.Items[0].Run == "run_next" {
 		t.Errorf("items: %+v, %v", items.Items, err)
+	}
+	if _, err := s.Desk.StopCampaign(t.Context(), s.Operator("responder"), id, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	if why := rejoin(id, items.Items[1].Identity); !strings.Contains(why, "over (stopped)") {
+		t.Errorf("into a campaign that was stopped: %q", why)
 	}
 }

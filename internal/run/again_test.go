@@ -9,7 +9,6 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
-	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/run/runtest"
@@ -114,7 +113,12 @@ type consents struct {
 	next []run.ID
 }
 
-func (c *consents) Open(run.Tx, identity.Tenant, run.Consent) (bool, error) { return !c.over, nil }
+func (c *consents) Barred(run.Tx, run.Run) (string, error) {
+	if c.over {
+		return "the campaign is over", nil
+	}
+	return "", nil
+}
 
 func (c *consents) Rejoined(_ run.Tx, next run.Run) error {
 	c.next = append(c.next, next.ID)
@@ -155,10 +159,16 @@ func TestAHeldRunOfACampaignGoesOnWhenItsFactArrives(t *testing.T) {
 	if got := again(); len(got) != 0 {
 		t.Fatalf("the campaign is over, and %d runs began", len(got))
 	}
+	h.wantCase(casefile.Waiting, "the campaign is over")
+	said := len(h.db.Trail())
+	if again(); len(h.db.Trail()) != said {
+		t.Error("it is said again each time that somebody looks")
+	}
 	campaigns.over, another = false, true
 	if got := again(); len(got) != 0 {
 		t.Fatalf("nobody approved the plan that it would have, and %d runs began", len(got))
 	}
+	h.wantCase(casefile.Waiting, "its plan is another one than")
 	another = false
 	got := again()
 	if len(got) != 1 || len(campaigns.next) != 1 || campaigns.next[0] != got[0].ID {

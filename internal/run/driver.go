@@ -38,10 +38,12 @@ type Catalogue interface {
 
 // Campaigns are where the consent of runs came from. campaign.Driver is one.
 type Campaigns interface {
-	// Open reports whether the campaign that gave c is not over.
-	Open(tx Tx, t identity.Tenant, c Consent) (bool, error)
+	// Barred says in words why r, which has a consent, cannot be taken up where it
+	// stands in its campaign: the campaign is over, it is not there, it has somebody
+	// else in that place. Empty: it can.
+	Barred(tx Tx, r Run) (why string, err error)
 	// Rejoined puts next, which has a consent, in the place of the held run that it
-	// takes up.
+	// takes up and that nothing barred.
 	Rejoined(tx Tx, next Run) error
 }
 
