@@ -57,8 +57,7 @@ func (r Run) Apply(e Event, now time.Time) (Run, []Effect, error) {
 		next.TakingBack = false
 	case Stuck:
 		if !r.State.Final() && r.TakingBack {
-			next.TakingBack = false
-			next.Ends, next.Reason = HeldState, "was not ratified and cannot be taken back: "+e.Reason
+			next.stuck(e.Reason)
 		}
 	default:
 		return r, nil, fault.Errorf(fault.Invalid, "run %s: an event of type %T", r.ID, e)
@@ -458,6 +457,21 @@ func (r *Run) takeBack() *TakeBack {
 	return back
 }
 
+// stuck says that what was to be taken back stays. A person is needed when it was not
+// ratified; a run that failed has taken back what it could.
+func (r *Run) stuck(reason string) {
+	r.TakingBack = false
+	unwanted := false
+	for n, s := range r.Steps {
+		unwanted = unwanted || s.State == StepVerified && denied(s, r.Plan.Steps[n].Approval)
+	}
+	if r.wentWrong() && !unwanted {
+		r.Reason += "; not taken back: " + reason
+		return
+	}
+	r.Ends, r.Reason = HeldState, "was not ratified and cannot be taken back: "+reason
+}
+
 // denied reports whether a step that went ahead must be taken back.
 func denied(s StepRun, rule *approval.Rule) bool {
 	if rule == nil || rule.Mode != approval.Ratify {
@@ -533,95 +547,10 @@ func (r *Run) finish(now time.Time) []Effect {
 			return []Effect{*back}
 		}
 	}
-	if r.Plan.HoldOnFailure && r.wentWrong() {
+	// A campaign pauses by what failed in it.
+	if r.Plan.HoldOnFailure && r.wentWrong() && r.Consent == nil {
 		state, reason = HeldState, "a person is needed: "+reason // Ends still says what happened
 	}
 	r.State, r.Reason, r.EndedAt, r.DueAt = state, reason, now, time.Time{}
 	return []Effect{Ended{r.State, now}}
-}
-
-// wentWrong reports whether the run failed or was refused on its way.
-func (r *Run) wentWrong() bool { return r.Ends == Failed || r.Ends == Refused }
-
-// stumbled returns the step at which a run that failed went wrong, and why: the
-// first that its playbook does not go on after, else the first that went wrong.
-func (r *Run) stumbled() (step playbook.Step, why string) {
-	for n, s := range r.Steps {
-		p := r.Plan.Steps[n]
-		wrong := s.State == StepFailed || s.State == StepRefused
-		switch {
-		case wrong && p.OnError != playbook.ErrorContinue:
-			return p, s.Reason
-		case s.Consent == approval.Expired && p.Approval != nil && p.Approval.OnExpiry == approval.ExpiryFail:
-			return p, s.ConsentText
-		case wrong && step.ID == "":
-			step, why = p, s.Reason
-		}
-	}
-	return step, cmp.Or(why, r.Reason)
-}
-
-// failedToo names the steps that failed beside one that is held: a second way that was
-// tried is part of why a person is needed.
-func (r *Run) failedToo() (text string) {
-	for n, s := range r.Steps {
-		if s.State == StepFailed {
-			text += fmt.Sprintf("; %s: %s", named(r.Plan.Steps[n]), s.Reason)
-		}
-	}
-	return text
-}
-
-func (r *Run) outcome() (State, string) {
-	if r.Ends != "" {
-		return r.Ends, r.Reason
-	}
-	contains, proven, verified := 0, 0, 0
-	ends, unanswered := playbook.Step{}, ""
-	for n, s := range r.Steps {
-		p := r.Plan.Steps[n]
-		text := fmt.Sprintf("%s: %s", named(p), s.Reason)
-		switch {
-		case p.Kind == playbook.KindEnd && s.State == StepPassed:
-			ends = p
-		case s.State == StepHeld:
-			return HeldState, text + r.failedToo()
-		case s.State == StepSkipped && s.Consent == approval.Expired && p.Contains:
-			return Expired, text
-		case s.State == StepSkipped && s.Consent == approval.Expired:
-			unanswered = cmp.Or(unanswered, text)
-		case s.State == StepVerified:
-			verified++
-		}
-		if p.Contains && p.Kind == playbook.KindAct && s.State != StepSkipped {
-			contains++
-			if s.State == StepVerified {
-				proven++
-			}
-		}
-	}
-	switch {
-	case ends.End == playbook.EndPerson:
-		return HeldState, "a person is needed: " + r.endNote(ends)
-	case contains > 0 && proven == contains && ends.End != playbook.EndExpected:
-		if r.Narrowed != "" && r.Narrowed != narrowHolds && r.Narrowed != narrowAsked {
-			return HeldState, r.Narrowed
-		}
-		if unanswered != "" {
-			unanswered = "; not done: " + unanswered
-		}
-		return Contained, fmt.Sprintf("%d of %d containing steps verified", proven, contains) + unanswered
-	case unanswered != "":
-		return Expired, unanswered
-	case ends.End == playbook.EndExpected && !r.wrong():
-		return Done, "expected activity: " + r.endNote(ends)
-	case contains == 0 && verified == 0 && !slices.ContainsFunc(r.Steps, func(s StepRun) bool { return s.State != StepSkipped && s.State != StepPassed }):
-		return Done, "there was nothing to do"
-	}
-	for n, s := range r.Steps {
-		if s.State != StepVerified && s.State != StepSkipped && s.State != StepPassed {
-			return Failed, fmt.Sprintf("%s: %s", named(r.Plan.Steps[n]), s.Reason)
-		}
-	}
-	return Done, counted(verified, "step") + " verified"
 }

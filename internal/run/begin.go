@@ -338,9 +338,37 @@ func (d *Driver) revertSame(tx Tx, undo, o Run, a action.Action, by action.ID) (
 	return reverted, nil
 }
 
+// beside returns the runs that may rest on what a did: those of its case and those of
+// the identity's open case, which may be a later one.
+func (d *Driver) beside(tx Tx, a action.Action) (runs []Run, err error) {
+	cases := []casefile.ID{casefile.ID(a.Case)}
+	i, err := tx.Identity(a.Tenant, a.Identity) // it may have been linked into another
+	if err != nil {
+		return nil, err
+	}
+	open, ok, err := tx.OpenCase(a.Tenant, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	if ok && open.ID != cases[0] {
+		cases = append(cases, open.ID)
+	}
+	for _, c := range cases {
+		if c == "" {
+			continue
+		}
+		of, err := tx.RunsOfCase(a.Tenant, c)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, of...)
+	}
+	return runs, nil
+}
+
 // revert makes the original of a verified undo reverted, and tells every run of
-// its case that had proven something by it, also when it is over. Dispatch may
-// have reverted the action already; it tells nobody.
+// its case, and of the identity's open one, that had proven something by it, also when
+// it is over. Dispatch may have reverted the action already; it tells nobody.
 func (d *Driver) revert(tx Tx, r Run, e Revert) error {
 	a, err := tx.Action(r.Tenant, e.Original)
 	if err != nil {
@@ -358,10 +386,10 @@ func (d *Driver) revert(tx Tx, r Run, e Revert) error {
 			return err
 		}
 	}
-	if _, err := d.Advance(tx, Key{a.Tenant, ID(a.Run)}); err != nil || a.Case == "" {
+	if _, err := d.Advance(tx, Key{a.Tenant, ID(a.Run)}); err != nil {
 		return err
 	}
-	runs, err := tx.RunsOfCase(a.Tenant, casefile.ID(a.Case))
+	runs, err := d.beside(tx, a)
 	if err != nil {
 		return err
 	}

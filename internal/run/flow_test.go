@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,6 +300,55 @@ func TestFailureTakesBackWhatWasDone(t *testing.T) {
 	if s := h.stateOf(r.ID, "disable"); s != run.StepReverted {
 		t.Errorf("the step is %s", s)
 	}
+}
+
+// What a failed run found so already is nothing that it could take back: it ends as the
+// failure it is, for the failure's own reason, and people are paged.
+func TestFailureWithNothingToTakeBackIsPaged(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.shape(func(p *playbook.Plan) { p.UndoOnFailure, p.PageOnFailure = true, true })
+	r, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Disable).ID, action.Verified) // already so
+	h.act(h.only(runtest.Revoke).ID, action.Running, action.Failed)
+	got := h.want(r.ID, run.Failed)
+	if !strings.Contains(got.Reason, got.Steps[1].Reason) || !strings.Contains(got.Reason, "not taken back: ") || strings.Contains(got.Reason, "ratified") {
+		t.Errorf("it says %q", got.Reason)
+	}
+	h.wantCase(casefile.Waiting, got.Steps[1].Reason)
+	if !slices.Contains(h.kinds(), audit.RunPaged) {
+		t.Error("nobody is paged")
+	}
+}
+
+// What nobody ratified and nothing takes back stays for a person to see, also where the
+// run fails by that.
+func TestWhatWasNotRatifiedAndStaysNeedsAPerson(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.shape(func(p *playbook.Plan) {
+		p.Steps[0].Approval = &approval.Rule{Mode: approval.Ratify, OnExpiry: approval.ExpiryFail, Expires: time.Minute}
+	})
+	r, _ := h.begin(match("contain"))
+	h.act(h.only(runtest.Disable).ID, action.Verified) // already so
+	h.act(h.only(runtest.Revoke).ID, done...)
+	h.clock.Add(2 * time.Minute)
+	h.reconcile()
+	if got := h.want(r.ID, run.HeldState); !strings.HasPrefix(got.Reason, "was not ratified and cannot be taken back: ") {
+		t.Errorf("it says %q", got.Reason)
+	}
+}
+
+// A campaign pauses by what failed: there a run that failed must count as that, or the
+// brake would never see one of a playbook that holds.
+func TestAFailureOfACampaignCountsAsOne(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.shape(func(p *playbook.Plan) { p.HoldOnFailure = true })
+	h.driver.Campaigns = &consents{}
+	r := h.beginWith("contain", run.Consent{Campaign: "cmp_1", PlanHash: "plan of contain for " + string(h.id)})
+	h.act(h.only(runtest.Disable).ID, action.Running, action.Failed)
+	h.wantCase(casefile.Waiting, h.want(r.ID, run.Failed).Reason)
 }
 
 // A run that failed and whose playbook holds and pages waits for a person, who hears

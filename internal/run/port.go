@@ -75,6 +75,9 @@ type Tx interface {
 
 	Case(t identity.Tenant, id casefile.ID) (casefile.Case, error)
 	PutCase(c casefile.Case) (casefile.Case, error)
+	// OpenCase returns the identity's case without a verdict, and false when there is
+	// none.
+	OpenCase(t identity.Tenant, id identity.ID) (casefile.Case, bool, error)
 
 	Identity(t identity.Tenant, id identity.ID) (identity.Identity, error)
 	SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error)

@@ -113,6 +113,50 @@ func TestUndoTellsWhoFoundItSo(t *testing.T) {
 	h.wantCase(casefile.Contained, "")
 }
 
+// The account's risk came back after a verdict, in a new case: a run there found it
+// disabled, and an undo of the old case's action leaves the new case contained by
+// nothing.
+func TestUndoTellsTheOpenCase(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.planner.Plans["other"] = runtest.Steps(runtest.Disable)
+	first := h.contained()
+	h.clock.Add(2 * time.Hour)
+	h.update(func(tx run.Tx) error {
+		c, err := tx.Case(tenant, h.file)
+		if err != nil {
+			return err
+		}
+		if c, err = c.Decide(casefile.Verdict{Word: casefile.Compromised, By: "o", At: h.clock.Now()}); err != nil {
+			return err
+		}
+		if _, err = tx.PutCase(c); err != nil {
+			return err
+		}
+		i, err := tx.Identity(tenant, h.id)
+		if err != nil {
+			return err
+		}
+		c, err = tx.PutCase(casefile.Begin(i, h.clock.Now()))
+		h.file = c.ID
+		return err
+	})
+	found, _ := h.begin(match("other"))
+	h.act(h.only(runtest.Disable).ID, action.Verified) // already so
+	h.want(found.ID, run.Contained)
+	h.wantCase(casefile.Contained, "")
+	h.clock.Add(time.Minute)
+	if _, err := h.undo(first.Steps[0].Action); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.Add(time.Minute)
+	h.act(h.only(runtest.Enable).ID, done...)
+	if s := h.run(found.ID).Steps[0]; s.State != run.StepReverted {
+		t.Errorf("the run still says of what was undone that it is %s", s.State)
+	}
+	h.wantCase(casefile.Open, "")
+}
+
 // silently moves an action as dispatch does, and tells nobody.
 func (h *house) silently(id action.ID, states ...action.State) {
 	h.t.Helper()
