@@ -12,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
+	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
 )
@@ -70,7 +72,10 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 		for _, name := range (entraid.Users{}).Permissions() {
 			need[name] = append(need[name], "facts of open cases")
 		}
-		roles := []string{}
+		roles, onPremises := []string{}, []action.Name{}
+		for _, r := range library.Requires() {
+			onPremises = append(onPremises, r.OnPremises...)
+		}
 		if t.Acts() {
 			for _, r := range library.Requires() {
 				for _, name := range r.Permissions {
@@ -80,7 +85,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 			}
 		}
 		out = append(out, examine(ctx, t, need, roles, now)...)
-		for _, c := range examineDomains(ctx, t, now, nil) {
+		for _, c := range examineDomains(ctx, t, onPremises, directory.Options{Now: now}) {
 			c.Tenant = cmp.Or(t.Name, t.TenantID)
 			out = append(out, c)
 		}

@@ -5,11 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	connectorad "github.com/seed-f47efad2/cordon/internal/connector/activedirectory"
 	"github.com/seed-f47efad2/cordon/internal/directory"
@@ -18,23 +18,15 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
-// sample is how many accounts the doctor looks at to see what may be written.
-const sample = 200
-
-// written are the attributes that actions write on accounts, with what needs them.
-var written = []struct{ attribute, needs string }{
-	{"userAccountControl", "disable, enable"},
-	{"pwdLastSet", "two resets in a row, change at next logon"},
-	{"lockoutTime", "unlock"},
-}
-
 // examineDomains asks each domain of the tenant: its controllers by name, the
-// account that Cordon uses, what it may read and write. Nothing is changed.
-func examineDomains(ctx context.Context, t config.Tenant, now func() time.Time, dial func(context.Context, string, string) (net.Conn, error)) []Check {
+// account that Cordon uses, what it may read and write. Its rights are compared with
+// what the directory's scope says, else with what the actions need that playbooks use.
+// Nothing is changed.
+func examineDomains(ctx context.Context, t config.Tenant, used []action.Name, o directory.Options) []Check {
 	var out []Check
 	for _, c := range t.Directories {
-		e := domainCheck{tenant: t, name: c.Domain, now: now}
-		client, err := directory.New(c, directory.Options{Now: now, Dial: dial})
+		e := domainCheck{tenant: t, name: c.Domain, scope: c.Scope, used: used, now: o.Now}
+		client, err := directory.New(c, o)
 		if err != nil {
 			e.add(Check{Name: "domain", Health: Broken, Text: err.Error(), Fix: "correct directories"})
 			out = append(out, e.out...)
@@ -52,6 +44,8 @@ func examineDomains(ctx context.Context, t config.Tenant, now func() time.Time, 
 type domainCheck struct {
 	tenant config.Tenant
 	name   string
+	scope  directory.Scope
+	used   []action.Name
 	now    func() time.Time
 	out    []Check
 }
@@ -108,7 +102,7 @@ func (e *domainCheck) examine(ctx context.Context, client *directory.Client) {
 		e.add(Check{Name: "controller " + v.DC, Health: Healthy, Text: "reached; its certificate proves its name; Cordon's account may sign in"})
 	}
 	e.own(ctx, client)
-	e.rights(ctx, client)
+	e.delegation(ctx, client)
 	e.head(ctx, client)
 }
 
@@ -137,30 +131,9 @@ func (e *domainCheck) own(ctx context.Context, client *directory.Client) {
 		e.add(Check{Name: "account", Health: Excess, Text: facts[0].Ref.Name() + " has more than it needs: " + strings.Join(groups, ", "), Fix: "take it out of these groups and delegate single rights"})
 		return
 	}
-	e.add(Check{Name: "account", Health: Healthy, Text: facts[0].Ref.Name() + " is in no sensitive group; Cordon never changes it"})
+	e.guarded(ctx, client, facts[0])
 	if !slices.Contains(f.OnPremises.Control, "NOT_DELEGATED") {
 		e.add(Check{Name: "account delegation", Health: Unknown, Text: "its sign-in may be passed on by servers it signs in to", Fix: "set \"Account is sensitive and cannot be delegated\" on it"})
-	}
-}
-
-// rights samples accounts: what is delegated on an organisational unit shows on
-// the accounts below it, and on no others.
-func (e *domainCheck) rights(ctx context.Context, client *directory.Client) {
-	var names []string
-	for _, w := range written {
-		names = append(names, w.attribute)
-	}
-	seen, writable, err := client.Writable(ctx, sample, names...)
-	if err != nil {
-		e.failed("rights", err)
-		return
-	}
-	for _, w := range written {
-		c := Check{Name: "right to write " + w.attribute, Health: Healthy, Text: fmt.Sprintf("on %d of %d accounts looked at; needed for: %s", writable[w.attribute], seen, w.needs)}
-		if writable[w.attribute] == 0 {
-			c.Health, c.Fix = Missing, "delegate it on the organisational units in scope; docs/actions.md names the rights"
-		}
-		e.add(c)
 	}
 }
 

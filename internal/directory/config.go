@@ -27,6 +27,15 @@ type Config struct {
 	Bind      Bind              `yaml:"bind"`     // the account that Cordon uses there
 	CAFile    string            `yaml:"ca_file"`  // PEM certificates to trust instead of the system's
 	StartTLS  bool              `yaml:"starttls"` // StartTLS on port 389 in place of LDAPS on 636
+	Scope     Scope             `yaml:"scope"`
+}
+
+// A Scope is what the account was delegated: what its rights are compared with. It
+// limits nothing by itself, the rights do.
+type Scope struct {
+	Units   []string `yaml:"ou"`       // distinguished names below which users are in scope; none: the whole domain is looked at
+	Groups  []string `yaml:"group_ou"` // the same for groups; the Units
+	Actions []string `yaml:"actions"`  // as disable or ad.account.disable; none: those that the playbooks use
 }
 
 // Bind is how Cordon signs in. Exactly one of DN and UPN is given. The password is
@@ -77,7 +86,30 @@ func (c Config) Check() error {
 			bad("base_dn", "%q is not a distinguished name", clean(c.BaseDN, 100))
 		}
 	}
+	base := c.BaseDN
+	if base == "" {
+		base = domainDN(c.Domain)
+	}
+	outside := func(key string, list []string) {
+		for _, dn := range list {
+			if !within(dn, base) {
+				bad(key, "%q is not the distinguished name of something below %s", clean(dn, 100), clean(base, 100))
+			}
+		}
+	}
+	outside("scope.ou", c.Scope.Units)
+	outside("scope.group_ou", c.Scope.Groups)
 	return errors.Join(append(errs, c.Bind.check()...)...)
+}
+
+// within reports whether a distinguished name lies below another.
+func within(dn, base string) bool {
+	a, err := ldap.ParseDN(dn)
+	if err != nil {
+		return false
+	}
+	b, err := ldap.ParseDN(base)
+	return err == nil && b.AncestorOfFold(a)
 }
 
 func (b Bind) check() []error {

@@ -38,6 +38,8 @@ func TestCheckFindsEveryMistake(t *testing.T) {
 		"is not of the form":           func(c *directory.Config) { c.Bind.UPN = "svc" },
 		"bind.password: missing":       func(c *directory.Config) { c.Bind.Password = "" },
 		"inline value is refused":      func(c *directory.Config) { c.Bind.Password = "hunter2-hunter2" },
+		"scope.ou: ":                   func(c *directory.Config) { c.Scope.Units = []string{"OU=Staff,DC=other,DC=example"} },
+		"scope.group_ou: ":             func(c *directory.Config) { c.Scope.Groups = []string{"Groups"} },
 		"bind.kdcs: ":                  func(c *directory.Config) { c.Bind.KDCs = []string{"a b = {"} },
 	} {
 		c := good()

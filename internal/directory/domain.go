@@ -113,26 +113,6 @@ func replicators(head Object) (sids []string, unread bool) {
 	return sids, false
 }
 
-// Writable samples up to n accounts of people and services and counts how many of
-// them show each attribute as one that our own account may write.
-func (c *Client) Writable(ctx context.Context, n int, attributes ...string) (seen int, writable map[string]int, err error) {
-	writable = map[string]int{}
-	for o, err := range c.Search(ctx, Query{Filter: "(&" + person + ")", Attributes: []string{"allowedAttributesEffective"}, Limit: n, Page: min(max(n, 1), 500)}) {
-		if err != nil {
-			return seen, writable, err
-		}
-		seen++
-		for _, v := range o.Values("allowedAttributesEffective") {
-			for _, a := range attributes {
-				if strings.EqualFold(a, string(v)) {
-					writable[a]++
-				}
-			}
-		}
-	}
-	return seen, writable, nil
-}
-
 // FileTime converts a FILETIME, 100 ns since 1601; 0 and "never" are no time
 // (MS-DTYP 2.3.3).
 func FileTime(v int64) time.Time {

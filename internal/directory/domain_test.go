@@ -33,12 +33,44 @@ func TestDescribe(t *testing.T) {
 	if got.SeamlessSSO || got.KrbtgtSetAt.IsZero() || len(got.Trusts) != 0 {
 		t.Errorf("surroundings: %+v", got)
 	}
-	seen, writable, err := c.Writable(t.Context(), 200, "userAccountControl", "pwdLastSet", "lockoutTime", "telephoneNumber")
-	if err != nil || seen < 60 || writable["userAccountControl"] < 50 || writable["userAccountControl"] >= seen || writable["telephoneNumber"] > 1 { // its own
-		t.Errorf("writable on %v of %d, %v", writable, seen, err)
+	list, err := c.EffectiveOn(t.Context(), "", directory.OfPeople, 100)
+	if err != nil || len(list) != 100 {
+		t.Fatalf("a sample of 100 has %d: %v", len(list), err)
 	}
-	if seen, _, err = c.Writable(t.Context(), 5); err != nil || seen != 5 {
-		t.Errorf("a sample of 5 has %d, %v", seen, err)
+	for _, e := range list {
+		delegated, own := strings.Contains(e.DN, ",OU=Staff,"), e.SID == d.Containment.SID
+		if e.Writes("USERACCOUNTCONTROL") != delegated || e.Writes("telephoneNumber") && !own || e.ListUnread || e.Control&directory.ControlDACL != 0 {
+			t.Errorf("%s: %+v", e.DN, e)
+		}
+	}
+	token, err := c.Token(t.Context())
+	if err != nil || token[0] != d.Containment.SID || !slices.Contains(token, "S-1-5-11") || !slices.Contains(token, got.SID+"-513") {
+		t.Errorf("the account's own token: %v %v", token, err)
+	}
+}
+
+// The first entry that is about a right decides; what is for children alone does not.
+func TestAllowed(t *testing.T) {
+	t.Parallel()
+	const me, group, right = "S-1-5-21-1-2-3-1105", "S-1-5-21-1-2-3-513", "00299570-246d-11d0-a768-00aa006e0529"
+	token := []string{me, group}
+	for name, c := range map[string]struct {
+		list []directory.ACE
+		want bool
+	}{
+		"nobody":            {nil, false},
+		"somebody else":     {[]directory.ACE{{Allow: true, Mask: directory.RightGeneric, SID: "S-1-5-32-544"}}, false},
+		"by name":           {[]directory.ACE{{Allow: true, Mask: directory.RightControl, Type: right, SID: me}}, true},
+		"another one":       {[]directory.ACE{{Allow: true, Mask: directory.RightControl, Type: "ab721a53-1e2f-11d0-9819-00aa0040529b", SID: me}}, false},
+		"all of them":       {[]directory.ACE{{Allow: true, Mask: directory.RightControl, SID: group}}, true},
+		"everything":        {[]directory.ACE{{Allow: true, Mask: directory.RightGeneric, SID: group}}, true},
+		"for what is below": {[]directory.ACE{{Allow: true, Mask: directory.RightControl, Flags: directory.ForChildren, SID: me}}, false},
+		"denied first":      {[]directory.ACE{{Mask: directory.RightControl, Type: right, SID: group}, {Allow: true, Mask: directory.RightControl, SID: me}}, false},
+		"another bit":       {[]directory.ACE{{Allow: true, Mask: directory.RightDelete, SID: me}}, false},
+	} {
+		if got := directory.Allowed(c.list, token, directory.RightControl, right); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 

@@ -31,6 +31,9 @@ type Requirement struct {
 	Playbook       string
 	Permissions    []string // application permissions, undo included, sorted
 	DirectoryRoles []string // what the app must hold to act on administrators, sorted
+	// OnPremises are its actions in Active Directory, which take rights delegated
+	// there, sorted.
+	OnPremises []action.Name
 }
 
 // A Library is a checked set of playbooks with the catalogue they were checked
@@ -124,7 +127,8 @@ func (l *Library) Requires() []Requirement {
 	for _, p := range l.playbooks {
 		req := Requirement{Playbook: p.Ref.ID}
 		add := func(s action.Spec) {
-			if s.Provider == identity.ActiveDirectory {
+			if s.Provider == identity.ActiveDirectory && s.Via == "" {
+				req.OnPremises = append(req.OnPremises, s.Name)
 				return // rights delegated in a domain, not permissions of an application
 			}
 			req.Permissions = append(req.Permissions, s.Permissions...)
@@ -142,6 +146,8 @@ func (l *Library) Requires() []Requirement {
 		}
 		slices.Sort(req.Permissions)
 		slices.Sort(req.DirectoryRoles)
+		slices.Sort(req.OnPremises)
+		req.OnPremises = slices.Compact(req.OnPremises)
 		req.Permissions = slices.Compact(req.Permissions)
 		req.DirectoryRoles = slices.Compact(req.DirectoryRoles)
 		out = append(out, req)
@@ -192,7 +198,7 @@ func (l *Library) Missing(granted []string) []Problem {
 				if undo, err := l.cat.Type(spec.Undo); spec.Undo != "" && err == nil {
 					need = append(need, undo.Spec().Permissions...)
 				}
-				if need = append(need, spec.Permissions...); spec.Provider == identity.ActiveDirectory {
+				if need = append(need, spec.Permissions...); spec.Provider == identity.ActiveDirectory && spec.Via == "" {
 					need = nil
 				}
 			}

@@ -67,9 +67,15 @@ func TestRequires(t *testing.T) {
 	}
 	all := lib.Requires()
 	i := slices.IndexFunc(all, func(r Requirement) bool { return r.Playbook == "high-user-risk" })
-	want := Requirement{"high-user-risk", []string{"IdentityRiskyUser.ReadWrite.All", "User.ReadWrite.All"}, []string{"Privileged Authentication Administrator"}}
+	want := Requirement{Playbook: "high-user-risk", Permissions: []string{"IdentityRiskyUser.ReadWrite.All", "User.ReadWrite.All"}, DirectoryRoles: []string{"Privileged Authentication Administrator"}, OnPremises: []action.Name{"ad.account.disable", "ad.account.enable"}}
 	if diff := cmp.Diff(want, all[i]); diff != "" {
 		t.Errorf("requirement (-want +got):\n%s", diff)
+	}
+	// Rights in a domain are none of an application's permissions; what goes through
+	// Defender is.
+	i = slices.IndexFunc(all, func(r Requirement) bool { return r.Playbook == "contain-hybrid" })
+	if r := all[i]; !slices.Contains(r.OnPremises, "ad.account.disable") || slices.Contains(r.OnPremises, "defender.account.disable") || !slices.Contains(r.Permissions, "SecurityIdentitiesActions.ReadWrite.All") {
+		t.Errorf("contain-hybrid needs %+v", r)
 	}
 }
 
