@@ -25,7 +25,7 @@ func TestUndoByAnotherProcess(t *testing.T) {
 		ends   []action.State
 	}{
 		"proven": {nil, []action.State{action.Verified}},
-		"half":   {[]string{"reset-before,rate=50%@PATCH /", "reset-before,rate=50%@POST /", "reset-before,rate=50%@DELETE /"}, []action.State{action.Running, action.AcceptedState, action.Verified}},
+		"half":   {[]string{"503,rate=50%@PATCH /", "503,rate=50%@POST /", "503,rate=50%@DELETE /"}, []action.State{action.Running, action.AcceptedState, action.Verified}},
 		"cut":    {[]string{"reset-after@PATCH /", "reset-after@POST /", "reset-after@DELETE /"}, []action.State{action.Running, action.AcceptedState, action.Verified}},
 	} {
 		t.Run(name, func(t *testing.T) {
