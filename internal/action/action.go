@@ -99,6 +99,7 @@ type Fill string
 const (
 	FillKeyIDs     Fill = "keyIds"     // ids of the suspect credentials that the signals name, sorted, comma-separated
 	FillRequestIDs Fill = "requestIds" // ids of the sign-ins that the signals name, sorted, comma-separated
+	FillAlertIDs   Fill = "alertIds"   // ids of Defender's alerts among them that nobody classified there, sorted, comma-separated
 	FillSince      Fill = "since"      // when the earliest of them happened, RFC 3339 in UTC
 )
 

@@ -36,6 +36,7 @@ var effects = map[action.Effect]string{
 var fills = map[action.Fill]string{
 	action.FillKeyIDs:     "the credentials they name",
 	action.FillRequestIDs: "the sign-ins they name",
+	action.FillAlertIDs:   "Defender's alerts among them",
 	action.FillSince:      "when the earliest of them happened",
 }
 

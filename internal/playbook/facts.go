@@ -60,23 +60,25 @@ type celReason struct {
 }
 
 type celSignal struct {
-	ID         string    `cel:"id"`
-	Source     string    `cel:"source"`
-	Type       string    `cel:"type"`
-	Title      string    `cel:"title"`
-	Cause      string    `cel:"cause"`
-	Family     string    `cel:"family"`
-	Level      string    `cel:"level"`
-	State      string    `cel:"state"`
-	Open       bool      `cel:"open"`
-	Detail     string    `cel:"detail"`
-	IP         string    `cel:"ip"`
-	Location   string    `cel:"location"`
-	Timing     string    `cel:"timing"`
-	Techniques []string  `cel:"techniques"`
-	ActivityAt time.Time `cel:"activity_at"`
-	DetectedAt time.Time `cel:"detected_at"`
-	UpdatedAt  time.Time `cel:"updated_at"`
+	ID     string `cel:"id"`
+	Source string `cel:"source"`
+	Type   string `cel:"type"`
+	Title  string `cel:"title"`
+	Cause  string `cel:"cause"`
+	Family string `cel:"family"`
+	Level  string `cel:"level"`
+	State  string `cel:"state"`
+	Open   bool   `cel:"open"`
+	Detail string `cel:"detail"`
+	// Classification is what was made of an alert at its source, Microsoft's word.
+	Classification string    `cel:"classification"`
+	IP             string    `cel:"ip"`
+	Location       string    `cel:"location"`
+	Timing         string    `cel:"timing"`
+	Techniques     []string  `cel:"techniques"`
+	ActivityAt     time.Time `cel:"activity_at"`
+	DetectedAt     time.Time `cel:"detected_at"`
+	UpdatedAt      time.Time `cel:"updated_at"`
 }
 
 type celTenant struct {
@@ -253,7 +255,7 @@ func celSignalOf(s signal.Signal) celSignal {
 	e, _ := detection.Of(s)
 	return celSignal{
 		ID: s.ExternalID, Source: string(s.Source), Type: s.Type, Title: s.Title, Cause: string(e.Cause), Family: string(e.Family),
-		Level: string(s.Level), State: string(s.State), Open: s.State.Open(), Detail: s.Detail, IP: s.IP,
+		Level: string(s.Level), State: string(s.State), Open: s.State.Open(), Detail: s.Detail, Classification: s.Classification, IP: s.IP,
 		Location: s.Location, Timing: s.Timing, Techniques: s.Techniques,
 		ActivityAt: orAt(s.ActivityAt, s), DetectedAt: orAt(s.DetectedAt, s), UpdatedAt: s.UpdatedAt,
 	}

@@ -17,6 +17,10 @@ func filled(f action.Fill, signals []signal.Signal) string {
 	var ids []string
 	var since time.Time
 	for _, s := range signals {
+		if f == action.FillAlertIDs {
+			ids = append(ids, alertIDs(s)...)
+			continue
+		}
 		if !s.State.Open() || s.Feedback() {
 			continue
 		}
@@ -39,6 +43,17 @@ func filled(f action.Fill, signals []signal.Signal) string {
 	return strings.Join(slices.Compact(ids), ",")
 }
 
+// alertIDs is Defender's id of the alert that a signal is, unless it was classified
+// there already or belongs to what is over. An alert that is about several accounts is a
+// signal for each.
+func alertIDs(s signal.Signal) []string {
+	if s.Source != signal.DefenderAlert || s.Classification != "" || !s.State.Open() && !s.ClosedUnjudged() {
+		return nil
+	}
+	id, _, _ := strings.Cut(s.ExternalID, "#")
+	return []string{id}
+}
+
 // keyIDs are the credentials that a signal names.
 func keyIDs(s signal.Signal) (ids []string) {
 	for _, kv := range s.Info {
@@ -56,10 +71,11 @@ func keyIDs(s signal.Signal) (ids []string) {
 	return ids
 }
 
-// plainID reports whether an id is letters, digits and dashes, as Microsoft's are.
+// plainID reports whether an id is letters, digits, dashes and underscores, as
+// Microsoft's are.
 func plainID(id string) bool {
 	for _, c := range []byte(id) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
 			return false
 		}
 	}

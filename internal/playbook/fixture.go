@@ -349,7 +349,7 @@ func (r *reader) maybe(n *yaml.Node, key string, ordinary bool) *bool {
 }
 
 func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.Signal {
-	f := r.fields(n, "signals", "source", "type", "title", "level", "state", "detail", "ip", "key_ids")
+	f := r.fields(n, "signals", "source", "type", "title", "level", "state", "detail", "classification", "ip", "key_ids")
 	at := fixtureNow().Add(-time.Minute)
 	s := signal.Signal{
 		Tenant: fixtureTenant, ExternalID: fmt.Sprintf("signal-%d", i+1),
@@ -357,7 +357,7 @@ func (r *reader) givenSignal(n *yaml.Node, i int, of identity.Identity) signal.S
 		Type:   r.text(n, f["type"], "signals.type", true), Title: r.text(n, f["title"], "signals.title", false),
 		Level:  signal.Level(r.word(n, f["level"], "signals.level", false, string(signal.LevelHigh), string(signal.LevelMedium), string(signal.LevelLow), string(signal.LevelNone), string(signal.LevelHidden))),
 		State:  signal.State(r.text(n, f["state"], "signals.state", false)),
-		Detail: r.text(n, f["detail"], "signals.detail", false), IP: r.text(n, f["ip"], "signals.ip", false),
+		Detail: r.text(n, f["detail"], "signals.detail", false), Classification: r.text(n, f["classification"], "signals.classification", false), IP: r.text(n, f["ip"], "signals.ip", false),
 		Subject: firstRef(of), ActivityAt: at, DetectedAt: at, UpdatedAt: at,
 	}
 	if s.State == "" {

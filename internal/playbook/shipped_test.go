@@ -34,7 +34,7 @@ func TestShippedPlaybooks(t *testing.T) {
 	}
 	want := []string{
 		"ad-credential-theft", "administrator-anomaly", "agent-risk", "ask-user", "block-user", "block-user-today",
-		"certificate-abuse", "confirm-user", "contain-hybrid", "contain-now", "dcsync", "dismiss-user", "domain-secrets",
+		"certificate-abuse", "classify-expected-activity", "classify-false-positive", "classify-true-positive", "confirm-user", "contain-hybrid", "contain-now", "dcsync", "dismiss-user", "domain-secrets",
 		"high-user-risk", "honeytoken", "inbox-rules", "leaked-credentials", "malicious-application", "method-added",
 		"okta-identity", "password-spray", "privilege-change", "remediated-elsewhere", "reset-user", "revoke-user",
 		"sync-fight", "token-theft", "unusual-travel", "workload-credential",

@@ -60,7 +60,8 @@ const (
 	DirectoryLog    Source = "entra.log"              // a record of any other diagnostic category
 )
 
-// Result says how a recorded attempt ended.
+// Result says how a recorded attempt ended; of an incident what somebody made of it, in
+// Microsoft's words (signal.TruePositive and the others).
 type Result string
 
 // The results. Empty: the source does not say.

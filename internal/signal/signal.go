@@ -90,10 +90,28 @@ const (
 // that say closed. An unheard-of state is open (law 9).
 func (s State) Open() bool {
 	switch s {
-	case StateNone, StateRemediated, StateDismissed, StateConfirmedSafe, "resolved":
+	case StateNone, StateRemediated, StateDismissed, StateConfirmedSafe, Resolved:
 		return false
 	}
 	return true
+}
+
+// Microsoft's words for what somebody made of an alert. Source: Graph,
+// microsoft.graph.security.alertClassification.
+const (
+	TruePositive     = "truePositive"
+	FalsePositive    = "falsePositive"
+	ExpectedActivity = "informationalExpectedActivity"
+)
+
+// Resolved is the state of an alert that somebody closed at Defender.
+const Resolved State = "resolved"
+
+// ClosedUnjudged reports whether s is an alert that was closed at its source and that
+// nobody called false or expected there: work on it ended, which says nothing of
+// whether the account is safe.
+func (s Signal) ClosedUnjudged() bool {
+	return s.Source == DefenderAlert && s.State == Resolved && s.Classification != FalsePositive && s.Classification != ExpectedActivity
 }
 
 // Key identifies a signal for ever: the same thing told twice has the same Key.
@@ -122,6 +140,11 @@ type Signal struct {
 	Level  Level  `json:"level"`            // the source's opinion
 	State  State  `json:"state,omitempty"`  // the source's state
 	Detail string `json:"detail,omitempty"` // riskDetail, or the alert's determination
+
+	// Classification is what somebody made of an alert at its source, in Microsoft's
+	// words: truePositive, falsePositive, informationalExpectedActivity. Empty: nobody
+	// has said.
+	Classification string `json:"classification,omitempty"`
 
 	// Detector is the alert's stable id, which outlives its title: Defender's
 	// detectorId, or the numeric external id of a classic alert. Several titles may

@@ -271,6 +271,8 @@ func (l *lab) bench(name action.Name) actiontest.Bench {
 	}
 	if strings.Contains(string(name), ".workload.") {
 		l.workloadBench(&b, name)
+	} else if strings.Contains(string(name), ".alerts.") {
+		l.alertBench(&b, name)
 	} else if strings.HasPrefix(string(name), "defender.") {
 		l.defenderBench(&b, name)
 	} else if strings.Contains(string(name), ".agent.") {

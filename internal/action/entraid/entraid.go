@@ -49,6 +49,11 @@ const (
 	DefenderEnable     action.Name = "defender.account.enable"
 	DefenderForceReset action.Name = "defender.account.force_password_reset"
 
+	ClassifyAlerts           action.Name = "defender.alerts.classify"
+	RestoreAlerts            action.Name = "defender.alerts.restore"
+	ClassifyAlertsOnPremises action.Name = "defender.alerts.classify_on_premises"
+	RestoreAlertsOnPremises  action.Name = "defender.alerts.restore_on_premises"
+
 	ConfirmAgent     action.Name = "entra.agent.confirm_compromised"
 	ConfirmAgentSafe action.Name = "entra.agent.confirm_safe"
 	DismissAgent     action.Name = "entra.agent.dismiss_risk"
@@ -101,6 +106,10 @@ func Types(client *graph.Client) []action.Type {
 		invoke(d, DefenderDisable),
 		invoke(d, DefenderEnable),
 		invoke(d, DefenderForceReset),
+		judge(d, ClassifyAlerts),
+		judge(d, RestoreAlerts),
+		judge(d, ClassifyAlertsOnPremises),
+		judge(d, RestoreAlertsOnPremises),
 
 		confirmation{&feedback{directory: d, subjects: workloads(d), spec: confirmWorkloadSpec(), call: "confirmCompromised", reached: confirmed, leaves: "adminConfirmedServicePrincipalCompromised"}},
 		&feedback{directory: d, subjects: workloads(d), spec: dismissWorkloadSpec(), call: "dismiss", reached: closed},

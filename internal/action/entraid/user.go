@@ -284,7 +284,11 @@ func outcome(spec action.Spec, res graph.Response, err error) action.Outcome {
 	case e.Status == http.StatusForbidden:
 		out.Verdict, out.Reason = action.Refused, denied(spec, e)
 	case errors.Is(err, fault.NotFound):
-		out.Verdict, out.Reason = action.Refused, "Entra ID has no such "+noun(spec)+" any more ("+out.Reason+")"
+		has := "Entra ID has no such "
+		if strings.HasPrefix(string(spec.Name), "defender.alerts.") {
+			has = "Defender has no such "
+		}
+		out.Verdict, out.Reason = action.Refused, has+noun(spec)+" any more ("+out.Reason+")"
 	default:
 		out.Verdict = action.Refused
 	}
@@ -298,6 +302,8 @@ func noun(spec action.Spec) string {
 		return "service principal"
 	case strings.Contains(string(spec.Name), ".agent."):
 		return "agent"
+	case strings.Contains(string(spec.Name), ".alerts."):
+		return "alert"
 	case spec.Provider == identity.ActiveDirectory:
 		return "account at Defender for Identity"
 	}

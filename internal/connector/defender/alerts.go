@@ -49,6 +49,7 @@ type alert struct {
 	IncidentID            string            `json:"incidentId"`
 	Status                string            `json:"status"`
 	Severity              string            `json:"severity"`
+	Classification        string            `json:"classification"`
 	Determination         string            `json:"determination"`
 	ServiceSource         string            `json:"serviceSource"`
 	DetectorID            string            `json:"detectorId"`
@@ -183,7 +184,8 @@ func Decode(t identity.Tenant, raw json.RawMessage, entraToo bool) (told Told, r
 func (a alert) signal(t identity.Tenant, raw json.RawMessage) signal.Signal {
 	s := signal.Signal{
 		Tenant: t, Source: signal.DefenderAlert, ExternalID: a.ID,
-		Type: a.Title, Title: a.Title, Detector: a.DetectorID, Level: signal.FromSeverity(a.Severity), State: signal.State(a.Status), Detail: a.Determination,
+		Type: a.Title, Title: a.Title, Detector: a.DetectorID, Level: signal.FromSeverity(a.Severity), State: signal.State(a.Status),
+		Detail: determination(a.Determination), Classification: classification(a.Classification),
 		ActivityAt: maxTime(a.LastActivityDateTime.At, a.FirstActivityDateTime.At), DetectedAt: a.CreatedDateTime.At, UpdatedAt: a.LastUpdateDateTime.At,
 		IncidentID: a.IncidentID, Techniques: a.MitreTechniques, Raw: raw,
 	}
@@ -199,6 +201,36 @@ func (a alert) signal(t identity.Tenant, raw json.RawMessage) signal.Signal {
 		}
 	}
 	return s
+}
+
+// classification returns Microsoft's word in its own spelling, an unheard-of one as it
+// came, and nothing for unknown.
+func classification(v string) string {
+	for _, k := range []string{signal.TruePositive, signal.FalsePositive, signal.ExpectedActivity} {
+		if strings.EqualFold(k, v) {
+			return k
+		}
+	}
+	if strings.EqualFold(v, "unknown") {
+		return ""
+	}
+	return v
+}
+
+// determination returns the metadata's word for those that the pages of the reference
+// print otherwise.
+func determination(v string) string {
+	switch strings.ToLower(v) {
+	case "compromiseduser":
+		return "compromisedAccount"
+	case "clean":
+		return "notMalicious"
+	case "insufficientdata":
+		return "notEnoughDataToValidate"
+	case "confirmeduseractivity":
+		return "confirmedActivity"
+	}
+	return v
 }
 
 // subjects returns the accounts that the alert says are at risk, and the other ones

@@ -40,6 +40,7 @@ type incident struct {
 	ID                 string     `json:"id"`
 	DisplayName        string     `json:"displayName"`
 	Status             string     `json:"status"`
+	Classification     string     `json:"classification"`
 	Determination      string     `json:"determination"`
 	Severity           string     `json:"severity"`
 	RedirectIncidentID string     `json:"redirectIncidentId"` // what it was merged into
@@ -48,7 +49,7 @@ type incident struct {
 }
 
 // DecodeIncident converts one incident as Graph sends it. CorrelationID is the
-// incident that it was merged into, if it was.
+// incident that it was merged into, if it was; Result is its classification.
 func DecodeIncident(t identity.Tenant, raw json.RawMessage) (r record.Record, reason string) {
 	var i incident
 	if err := json.Unmarshal(raw, &i); err != nil {
@@ -62,7 +63,8 @@ func DecodeIncident(t identity.Tenant, raw json.RawMessage) (r record.Record, re
 		return record.Record{}, fmt.Sprintf("an incident that does not say when it began: createdDateTime is %.40q", i.CreatedDateTime.Raw)
 	}
 	return record.Record{
-		Tenant: t, Source: record.Incident, ExternalID: i.ID, Type: i.Severity, Title: i.DisplayName, State: cmp.Or(i.Status, "unknown"), Reason: i.Determination,
+		Tenant: t, Source: record.Incident, ExternalID: i.ID, Type: i.Severity, Title: i.DisplayName, State: cmp.Or(i.Status, "unknown"),
+		Result: record.Result(classification(i.Classification)), Reason: determination(i.Determination),
 		At: at, UpdatedAt: i.LastUpdateDateTime.At, CorrelationID: i.RedirectIncidentID, Raw: raw,
 	}, ""
 }
