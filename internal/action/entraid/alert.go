@@ -26,7 +26,7 @@ const (
 )
 
 // maxAlerts is how many alerts one action may name: every reading of them is that
-// many of the 150 requests a minute, in batches of 20.
+// many of the 150 requests a minute.
 const maxAlerts = 60
 
 // judgement tells Defender what we think of alerts about one account, or puts back
@@ -284,58 +284,23 @@ func (j *judgement) read(ctx context.Context, r action.Request) (st alertsState,
 	if len(named) == 0 || len(named) > maxAlerts {
 		return st, at, fault.Errorf(fault.Invalid, "%d alerts are named, not 1 to %d", len(named), maxAlerts)
 	}
-	found := make([]wireAlert, len(named))
-	for from := 0; from < len(named); from += graph.MaxBatch {
-		to := min(from+graph.MaxBatch, len(named))
-		if at, err = j.fetch(ctx, named[from:to], found[from:to]); err != nil {
-			return st, at, fmt.Errorf("read the alerts: %w", err)
-		}
-	}
-	for n, a := range found {
-		if a.ID == "" {
+	for _, id := range named { // alerts_v2 has no filter by id, and a batch saves no quota
+		var a wireAlert
+		res, err := j.graph.Do(ctx, graph.Request{Path: graph.Path("security", "alerts_v2", id), Out: &a, Priority: graph.High})
+		at = res.Date
+		switch {
+		case errors.Is(err, fault.NotFound):
 			continue
-		}
-		if a.ID != named[n] {
+		case err != nil:
+			return st, at, fmt.Errorf("read the alerts: %w", err)
+		case a.ID != id:
 			return st, at, fault.Errorf(fault.Unavailable, "read the alerts: Graph answered with another one than the one asked for")
-		}
-		if a.names(r.Account) {
+		case a.names(r.Account):
 			st.Are = append(st.Are, a.state())
 			st.Will = append(st.Will, w.will(a.state()))
 		}
 	}
 	return st, at, nil
-}
-
-// fetch reads the alerts of these ids into out, one to one; one that is not there
-// stays empty.
-func (j *judgement) fetch(ctx context.Context, named []string, out []wireAlert) (at time.Time, err error) {
-	get := func(n int) graph.Request {
-		return graph.Request{Path: graph.Path("security", "alerts_v2", named[n]), Out: &out[n], Priority: graph.High}
-	}
-	if len(named) == 1 {
-		res, err := j.graph.Do(ctx, get(0))
-		if errors.Is(err, fault.NotFound) {
-			out[0], err = wireAlert{}, nil
-		}
-		return res.Date, err
-	}
-	parts := make([]graph.Part, len(named))
-	for n := range named {
-		parts[n] = graph.Part{Request: get(n)}
-	}
-	res, err := j.graph.Batch(ctx, parts)
-	if err != nil {
-		return res.Response.Date, err
-	}
-	for n, p := range res.Parts {
-		switch {
-		case errors.Is(p.Err, fault.NotFound):
-			out[n] = wireAlert{}
-		case p.Err != nil:
-			return res.Response.Date, p.Err
-		}
-	}
-	return res.Response.Date, nil
 }
 
 func (j *judgement) Look(ctx context.Context, reqs []action.Request) []action.Look {

@@ -47,10 +47,10 @@ func (l *lab) alertBench(b *actiontest.Bench, name action.Name) {
 	alerts := map[string][]string{}
 	onPremises := strings.HasSuffix(string(name), "on_premises")
 	key := func(r identity.Ref) string { return r.ObjectID + r.SID }
+	yes, next := true, 150 // whom no other action is about
 	fresh := func() identity.Ref {
-		yes := onPremises
-		l.next++
-		a, err := l.world.Pick(world.Pick{Kind: world.KindMember, Synced: &yes, Index: l.next})
+		next++
+		a, err := l.world.Pick(world.Pick{Kind: world.KindMember, Synced: &yes, Index: next})
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -76,10 +76,7 @@ func (l *lab) alertBench(b *actiontest.Bench, name action.Name) {
 		b.Params = map[string]any{"alerts": string(text)}
 	}
 	b.State = func(r identity.Ref) any { return l.says(alerts[key(r)][0]) }
-	b.Break = func(how actiontest.Broken) { // reading several is a POST
-		l.faults(map[actiontest.Broken]string{actiontest.BeforeEffect: "reset-before", actiontest.AfterEffect: "reset-after"}[how] + ",count=1@PATCH /")
-	}
-	other := l.fresh()
+	other := l.pick(world.Pick{Kind: world.KindGuest})
 	if onPremises {
 		other = l.onPremises()
 		b.Missing = func() identity.Ref {
