@@ -390,6 +390,9 @@ func (a *App) load(c config.Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range Warnings(c, library) {
+		a.log.Warn(w)
+	}
 	s := &settings{config: c, library: library, tenants: map[identity.Tenant]config.Tenant{}}
 	for _, t := range c.Tenants {
 		s.tenants[t.Key()] = t

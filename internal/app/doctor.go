@@ -72,7 +72,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 		for _, name := range (entraid.Users{}).Permissions() {
 			need[name] = append(need[name], "facts of open cases")
 		}
-		roles, onPremises := []string{}, []action.Name{}
+		roles, onPremises := map[string][]string{}, []action.Name{} // directory role → what needs it
 		for _, r := range library.Requires() {
 			onPremises = append(onPremises, r.OnPremises...)
 		}
@@ -81,7 +81,9 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 				for _, name := range r.Permissions {
 					need[name] = append(need[name], "playbook "+r.Playbook)
 				}
-				roles = append(roles, r.DirectoryRoles...)
+				for _, name := range r.DirectoryRoles {
+					roles[name] = append(roles[name], "playbook "+r.Playbook)
+				}
 			}
 		}
 		out = append(out, examine(ctx, t, need, roles, now)...)
@@ -91,10 +93,13 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 		}
 		out = append(out, examineChannels(ctx, t)...)
 	}
+	for _, w := range Warnings(c, library) {
+		out = append(out, Check{Name: "notify", Health: Missing, Text: w, Fix: "name a receiver in notify, or take page out of the playbook"})
+	}
 	return append(out, examineReceivers(c)...), nil
 }
 
-func examine(ctx context.Context, t config.Tenant, need map[string][]string, roles []string, now func() time.Time) []Check {
+func examine(ctx context.Context, t config.Tenant, need, roles map[string][]string, now func() time.Time) []Check {
 	name := cmp.Or(t.Name, t.TenantID)
 	var out []Check
 	add := func(c Check) { c.Tenant = name; out = append(out, c) }
@@ -133,11 +138,7 @@ func examine(ctx context.Context, t config.Tenant, need map[string][]string, rol
 		add(Check{Name: "clock", Health: Healthy, Text: "within " + maxSkew.String() + " of Graph's"})
 	}
 	out = append(out, permissions(name, token, need)...)
-	if len(roles) > 0 {
-		slices.Sort(roles)
-		add(Check{Name: "administrators", Health: Unknown, Text: "to act on people who hold a directory role the app itself must hold: " + strings.Join(slices.Compact(roles), ", "),
-			Fix: "assign it to the app's service principal if Cordon shall contain administrators; without it those steps fail with that reason"})
-	}
+	out = append(out, examineRoles(ctx, name, token, roles, client, now)...)
 	out = append(out, sensors(ctx, name, client))
 	if len(t.Directories) > 0 {
 		out = append(out, synchronisation(ctx, name, client))
@@ -149,7 +150,8 @@ func examine(ctx context.Context, t config.Tenant, need map[string][]string, rol
 // calls access tokens opaque to clients, so its roles claim only advises here:
 // nothing else in Cordon looks into a token, and a 403 decides at call time.
 func permissions(tenant, token string, need map[string][]string) []Check {
-	granted, ok := rolesOf(token)
+	claims, ok := claimsOf(token)
+	granted := claims.Roles
 	if !ok {
 		return []Check{{Tenant: tenant, Name: "permissions", Health: Unknown, Text: "the token does not say what was granted; a missing permission will show as 403 at the first use"}}
 	}
@@ -192,22 +194,19 @@ func implies(wide, narrow string) bool {
 	return strings.Replace(wide, ".ReadWrite.", ".Read.", 1) == narrow
 }
 
-func rolesOf(token string) ([]string, bool) {
+// A token's claims, as far as the doctor reads them.
+type claims struct {
+	Roles    []string `json:"roles"` // application permissions
+	ObjectID string   `json:"oid"`   // of the service principal
+}
+
+func claimsOf(token string) (c claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, false
+		return c, false
 	}
 	b, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil, false
-	}
-	var claims struct {
-		Roles []string `json:"roles"`
-	}
-	if json.Unmarshal(b, &claims) != nil {
-		return nil, false
-	}
-	return claims.Roles, true
+	return c, err == nil && json.Unmarshal(b, &c) == nil
 }
 
 // sensorsPermission is optional: without it the sensors' health is not known.

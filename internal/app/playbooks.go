@@ -1,15 +1,20 @@
 package app
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/notify"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/playbooks"
 )
@@ -80,4 +85,22 @@ func ReadPlaybooks(paths []string) (books, fixtures []playbook.File, err error) 
 		}
 	}
 	return books, fixtures, errors.Join(errs...)
+}
+
+// Warnings says what may be as it is and is hardly meant so: playbooks that want
+// people told of a run that failed, in a tenant where nobody is.
+func Warnings(c config.Config, l *playbook.Library) []string {
+	var out []string
+	for _, t := range c.Tenants {
+		if !t.Acts() || slices.ContainsFunc(c.Notify, func(r notify.Receiver) bool { return r.Hears(t.Key(), audit.RunPaged) }) {
+			continue
+		}
+		for _, p := range l.Playbooks() {
+			if p.Done.Page && p.Mode == playbook.Enforce {
+				out = append(out, fmt.Sprintf("tenant %s: playbook %s says on_failure: page, and no receiver of notify hears %s there: nobody is told of a run that fails",
+					cmp.Or(t.Name, t.TenantID), p.Ref.ID, audit.RunPaged))
+			}
+		}
+	}
+	return out
 }

@@ -84,9 +84,14 @@ func newCheck(e Env) *cobra.Command {
 			Tenants   int  `json:"tenants"`
 			Playbooks int  `json:"playbooks"`
 			Operators int  `json:"operators"`
-		}{true, len(cfg.Tenants), len(library.Playbooks()), len(cfg.Operators)}
+			// Warnings are what may be so and is hardly meant so.
+			Warnings []string `json:"warnings,omitempty"`
+		}{true, len(cfg.Tenants), len(library.Playbooks()), len(cfg.Operators), app.Warnings(cfg, library)}
 		return out(e, *asJSON, v, func(w io.Writer) {
 			fmt.Fprintf(w, "ok: %d tenants, %d playbooks, %d operators\n", v.Tenants, v.Playbooks, v.Operators)
+			for _, text := range v.Warnings {
+				fmt.Fprintf(w, "warning: %s\n", clean(text))
+			}
 		})
 	}
 	return c

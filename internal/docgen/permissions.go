@@ -66,7 +66,8 @@ func (f facts) permissions() []byte {
 
 Application permissions of Microsoft Graph, least privilege, with admin consent.
 `+"`cordon doctor --config cordon.yaml`"+` compares them with what was granted: what is
-missing, what is broader than needed, and what nothing needs.
+missing, what is broader than needed, and what nothing needs. It does the same with
+the directory roles that the app's service principal holds.
 
 Give the reader's set first and leave the tenant in `+"`mode: observe`"+`: Cordon then
 plans and shows, and could not change anything if it wanted to.

@@ -88,6 +88,12 @@ func toPeople() []audit.Kind {
 	}
 }
 
+// Hears reports whether the receiver is told of a case's events of the kind in the
+// tenant.
+func (r Receiver) Hears(t identity.Tenant, k audit.Kind) bool {
+	return r.wants(audit.Entry{Tenant: t, Kind: k, Case: "any"})
+}
+
 // wants reports whether the receiver is told of e.
 func (r Receiver) wants(e audit.Entry) bool {
 	if r.Tenant != "" && e.Tenant != "" && !strings.EqualFold(r.Tenant, string(e.Tenant)) {
