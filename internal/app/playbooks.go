@@ -43,8 +43,8 @@ func Playbooks(c config.Config, specs *action.Catalogue) (*playbook.Library, err
 }
 
 // ReadPlaybooks reads the playbooks (.yaml, .yml) and fixtures (.txtar) among
-// files and below folders; none means the ones that Cordon ships. Names are the
-// paths as they would be opened.
+// files and below folders, which may be written "FOLDER/..." too; none means the ones
+// that Cordon ships. Names are the paths as they would be opened.
 func ReadPlaybooks(paths []string) (books, fixtures []playbook.File, err error) {
 	take := func(name string, read func() ([]byte, error)) error {
 		var to *[]playbook.File
@@ -74,7 +74,7 @@ func ReadPlaybooks(paths []string) (books, fixtures []playbook.File, err error) 
 	}
 	var errs []error
 	for _, p := range paths {
-		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(strings.TrimSuffix(p, "/..."), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
