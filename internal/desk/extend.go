@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
 	"github.com/seed-f47efad2/cordon/internal/run"
@@ -73,9 +74,12 @@ func (s *Service) extendable(tx Tx, op access.Operator, a action.Action, until, 
 	refuse := func(k fault.Kind, format string, args ...any) error {
 		return fault.Errorf(k, "extend action %s: %s", a.ID, fmt.Sprintf(format, args...))
 	}
+	undo, err := undoing(tx, a)
 	switch {
-	case a.UndoneBy != "":
-		return refuse(fault.Conflict, "action %s takes it back already", a.UndoneBy)
+	case err != nil:
+		return fmt.Errorf("extend action %s: %w", a.ID, err)
+	case undo != "":
+		return refuse(fault.Conflict, "%s takes it back already", undo)
 	case a.State != action.Verified:
 		return refuse(fault.Conflict, "it is %s; only what stands can be extended", a.State)
 	case a.ExpiresAt.IsZero():
@@ -98,6 +102,32 @@ func (s *Service) extendable(tx Tx, op access.Operator, a action.Action, until, 
 		return refuse(fault.Denied, "%s lets it stand until %s at most; start the playbook again when it is needed longer", r.Playbook.ID, last.Format(time.RFC3339))
 	}
 	return s.mayExtend(tx, op, a, r, r.Plan.Steps[n].Approval, now)
+}
+
+// undoing names what takes a back, or is going to; empty when nothing does.
+func undoing(tx Tx, a action.Action) (string, error) {
+	if a.UndoneBy != "" {
+		undo, err := tx.Action(a.Tenant, a.UndoneBy)
+		if err != nil {
+			return "", err
+		}
+		if !undo.State.Final() || undo.State == action.Verified {
+			return fmt.Sprintf("action %s", a.UndoneBy), nil
+		}
+	}
+	if a.Case == "" {
+		return "", nil
+	}
+	runs, err := tx.RunsOfCase(a.Tenant, casefile.ID(a.Case))
+	if err != nil {
+		return "", err
+	}
+	for _, r := range runs {
+		if !r.State.Final() && slices.ContainsFunc(r.Steps, func(s run.StepRun) bool { return s.UndoOf == a.ID && !s.State.Final() }) {
+			return fmt.Sprintf("run %s", r.ID), nil
+		}
+	}
+	return "", nil
 }
 
 // mayExtend asks of op what the approval of the step asked of who gave it.

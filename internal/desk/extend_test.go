@@ -120,3 +120,64 @@ func TestWhatIsNotExtended(t *testing.T) {
 		})
 	}
 }
+
+// An undo that came to nothing takes nothing back: what stands can be extended again,
+// as it could be undone again. One that has not begun with the action yet will.
+func TestExtendBesideAnUndo(t *testing.T) {
+	t.Parallel()
+	s, a := standing(t, nil)
+	undo, err := s.Desk.Undo(t.Context(), s.Operator("owner"), string(a.ID), "enough")
+	if err != nil {
+		t.Fatal(err)
+	}
+	extend := func() error {
+		_, err := s.Desk.Extend(t.Context(), s.Operator("responder"), a.ID, a.ExpiresAt.Add(time.Hour), "still looking")
+		return err
+	}
+	change := func(f func(tx run.Tx) error) {
+		t.Helper()
+		if err := s.Driver.Store.Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queued := func(yes bool) { // as behind another step of the undo's run
+		change(func(tx run.Tx) error {
+			was, err := tx.Action(desktest.Tenant, a.ID)
+			if err != nil {
+				return err
+			}
+			if was.UndoneBy = ""; !yes {
+				was.UndoneBy = undo.Steps[0].Doing.ID
+			}
+			_, err = tx.PutAction(was)
+			return err
+		})
+	}
+	queued(true)
+	if err := extend(); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), string(undo.Run.ID)) {
+		t.Errorf("while its undo is to come: %v", err)
+	}
+	queued(false)
+	if err := extend(); !errors.Is(err, fault.Conflict) {
+		t.Errorf("while its undo is under way: %v", err)
+	}
+	change(func(tx run.Tx) error {
+		u, err := tx.Action(desktest.Tenant, undo.Steps[0].Doing.ID)
+		if err != nil {
+			return err
+		}
+		for _, to := range []action.State{action.Running, action.Failed} {
+			if u, err = u.Move(to, "the directory refused it", s.Now()); err != nil {
+				return err
+			}
+		}
+		if _, err = tx.PutAction(u); err != nil {
+			return err
+		}
+		_, err = s.Driver.Advance(tx, run.Key{Tenant: desktest.Tenant, ID: undo.Run.ID})
+		return err
+	})
+	if err := extend(); err != nil {
+		t.Errorf("after its undo failed: %v", err)
+	}
+}

@@ -106,9 +106,6 @@ type Tx interface {
 	run.Tx
 	CaseTx
 
-	// OpenCase returns the identity's case without a verdict, and false when there
-	// is none.
-	OpenCase(t identity.Tenant, id identity.ID) (casefile.Case, bool, error)
 	PutAssessment(a risk.Assessment) error
 	// FindAccount is Store.FindAccount inside the transaction.
 	FindAccount(t identity.Tenant, name string) ([]identity.Identity, error)
