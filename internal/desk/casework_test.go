@@ -1,9 +1,12 @@
 package desk_test
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/desk"
@@ -500,6 +504,58 @@ func TestExceptionsLowerAndEnd(t *testing.T) {
 	}
 	if ends != 1 {
 		t.Errorf("the trail tells its end %d times", ends)
+	}
+}
+
+// shut cannot tell the signals of one identity.
+type shut struct {
+	*desktest.Store
+	of identity.ID
+}
+
+func (s shut) Signals(ctx context.Context, f desk.SignalFilter, p desk.Page) (desk.List[signal.Signal], error) {
+	if f.Identity == s.of {
+		return desk.List[signal.Signal]{}, fault.Errorf(fault.Unavailable, "its signals cannot be read")
+	}
+	return s.Store.Signals(ctx, f, p)
+}
+
+// What an exception's end brings is its own: another one whose end cannot be followed
+// keeps nobody's opinion lowered, and one that has come to its end is not ended again.
+func TestOneExceptionsEndKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	s := desktest.Empty()
+	p := desktest.Person(1, "Avery Brook", "avery.brook@corp.example", s.Now())
+	s.AddAtRisk(p, s.Travel("d1", time.Hour))
+	ctx, op := t.Context(), s.Operator("responder")
+	var made []desk.ExceptionView
+	for _, e := range []risk.Exception{
+		{Kind: risk.Traveller, Identity: p.ID, Name: "trip"}, {Kind: risk.Egress, Name: "west", Ranges: []string{"203.0.113.0/24"}}, {Kind: risk.Traveller, Identity: p.ID, Name: "second trip"},
+	} {
+		e.Tenant, e.Owner, e.Reason, e.Until, e.FollowedAt = desktest.Tenant, "network team", "ours", s.Now().Add(time.Hour), s.Now()
+		v, err := s.Desk.MakeException(ctx, op, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, v)
+	}
+	s.Pass(time.Hour)
+	d, err := desk.New(desk.Options{
+		Store: shut{s.Store, p.ID}, Driver: s.Driver, Playbooks: func() desk.Playbooks { return nil }, Catalogue: &action.Catalogue{},
+		Policy: s.Driver.Policy, Operators: s.Operators, Now: s.Now, Rand: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := d.FollowExceptions(ctx); n != 1 || !errors.Is(err, fault.Unavailable) {
+		t.Errorf("followed %d, %v; want the one in the middle, and why not the others", n, err)
+	}
+	if n, err := s.Desk.FollowExceptions(ctx); n != 2 || err != nil {
+		t.Errorf("followed %d, %v; want the two that were left", n, err)
+	}
+	for _, v := range made {
+		_, err := s.Desk.EndException(ctx, op, v.ID, "late")
+		kindIs(t, "after its own end", err, fault.Conflict)
 	}
 }
 

@@ -3,6 +3,7 @@ package desk
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,7 +105,7 @@ func (s *Service) MakeException(ctx context.Context, op access.Operator, e risk.
 		return ExceptionView{}, fault.Errorf(fault.Invalid, "exception %q: which tenant?", e.Name)
 	}
 	now := s.now().UTC()
-	e.Tenant, e.ID, e.By, e.From, e.EndedAt, e.EndedBy = t, "", string(op.ID), now, time.Time{}, ""
+	e.Tenant, e.ID, e.By, e.From, e.EndedAt, e.EndedBy, e.FollowedAt = t, "", string(op.ID), now, time.Time{}, "", time.Time{}
 	e.Until = e.Until.UTC()
 	if err := e.Check(); err != nil {
 		return ExceptionView{}, err
@@ -150,16 +151,28 @@ func (s *Service) EndException(ctx context.Context, op access.Operator, id, reas
 	if err != nil {
 		return ExceptionView{}, err
 	}
-	at := slices.IndexFunc(list, func(e risk.Exception) bool { return e.ID == id })
+	is := func(e risk.Exception) bool { return e.ID == id }
+	at := slices.IndexFunc(list, is)
 	if at < 0 {
 		return ExceptionView{}, fault.Errorf(fault.NotFound, "no exception %q", id)
 	}
 	e := list[at]
-	if !e.EndedAt.IsZero() {
-		return ExceptionView{}, fault.Errorf(fault.Conflict, "exception %s: %s ended it already", id, e.EndedBy)
-	}
-	e.EndedAt, e.EndedBy = s.now().UTC(), string(op.ID)
 	err = s.store.Update(ctx, func(tx Tx) error {
+		list, err := tx.Exceptions(e.Tenant)
+		if err != nil {
+			return err
+		}
+		at, now := slices.IndexFunc(list, is), s.now().UTC()
+		switch {
+		case at < 0:
+			return fault.Errorf(fault.NotFound, "no exception %q", id)
+		case !list[at].EndedAt.IsZero():
+			return fault.Errorf(fault.Conflict, "exception %s: %s ended it already", id, list[at].EndedBy)
+		case !list[at].Until.After(now):
+			return fault.Errorf(fault.Conflict, "exception %s: it came to its end on %s", id, list[at].Until.Format(time.RFC3339))
+		}
+		e = list[at]
+		e.EndedAt, e.EndedBy = now, string(op.ID)
 		if _, err := tx.PutException(e); err != nil {
 			return err
 		}
@@ -175,24 +188,26 @@ func (s *Service) EndException(ctx context.Context, op access.Operator, id, reas
 }
 
 // FollowExceptions forms the opinions anew that an exception had lowered whose end
-// has come, once for each, and returns of how many. What an interrupted call left
-// undone the next one does.
+// has come, once for each, and returns of how many, and why of the others not. What an
+// interrupted call left undone the next one does.
 func (s *Service) FollowExceptions(ctx context.Context) (n int, err error) {
 	list, err := s.store.Exceptions(ctx, "")
 	if err != nil {
 		return 0, fmt.Errorf("look for exceptions whose end has come: %w", err)
 	}
 	now := s.now()
+	var errs []error
 	for _, e := range list {
 		if e.End().After(now) || !e.FollowedAt.IsZero() {
 			continue
 		}
 		if _, err := s.settle(ctx, e); err != nil {
-			return n, err
+			errs = append(errs, fmt.Errorf("exception %s: %w", e.ID, err))
+			continue
 		}
 		n++
 	}
-	return n, nil
+	return n, errors.Join(errs...)
 }
 
 // settle does what follows from an exception's end, and then notes that it is done.
@@ -216,10 +231,13 @@ func (s *Service) settle(ctx context.Context, e risk.Exception) (ExceptionView, 
 		if _, err := tx.PutException(e); err != nil || !e.EndedAt.IsZero() {
 			return err // who ended it is in the trail already
 		}
+		text := fmt.Sprintf("the exception %q, for which %s answered, came to its end; %d findings count in full again", e.Name, e.Owner, v.Lowered)
+		if v.Partial {
+			text += "; older ones were not looked through and do so with their identity's next signal"
+		}
 		return tx.Audit(audit.Entry{
-			Tenant: e.Tenant, At: now, Actor: access.BySystem("desk"), Kind: audit.ExceptionEnded, Identity: string(e.Identity),
-			Text: fmt.Sprintf("the exception %q, for which %s answered, came to its end; %d findings count in full again", e.Name, e.Owner, v.Lowered),
-			Data: map[string]any{"exception": e.ID, "lowered": v.Lowered, "identities": v.Identities},
+			Tenant: e.Tenant, At: now, Actor: access.BySystem("desk"), Kind: audit.ExceptionEnded, Identity: string(e.Identity), Text: text,
+			Data: map[string]any{"exception": e.ID, "lowered": v.Lowered, "identities": v.Identities, "partial": v.Partial},
 		})
 	})
 	if err != nil {
