@@ -172,6 +172,14 @@ func TestHuntingPack(t *testing.T) {
 	if !strings.Contains(byName["paths to sensitive identities"].Limits, "SAM-R in 2025") {
 		t.Error("the paths do not say what they lack")
 	}
+	// Whatever ends a line, turns the text or is not seen does not stand in a literal.
+	hostile := who
+	hostile.Accounts = []identity.Account{{Ref: identity.Ref{ObjectID: who.Accounts[0].ObjectID, UPN: "a\u2028b\u2029c\u0085d\u202ee\u200bf\rg\x00h é"}}}
+	for _, q := range casefile.HuntingPack(hostile, nil, epoch) {
+		if q.Table == "IdentityDirectoryEvents" && !strings.Contains(q.Text, `TargetAccountUpn in~ ("a?b?c?d?e?f?g?h é")`) {
+			t.Errorf("a hostile name: %q", q.Text)
+		}
+	}
 	workload := identity.Identity{Kind: identity.KindWorkload, Accounts: who.Accounts[:1]}
 	if list := casefile.HuntingPack(workload, nil, epoch); len(list) != 3 || !strings.HasPrefix(list[0].Before, "AADSpnSignInEventsBeta\n") {
 		t.Errorf("a workload: %+v", list)

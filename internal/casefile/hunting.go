@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -219,8 +220,8 @@ func literals(list []string) string {
 	out := make([]string, len(list))
 	for n, v := range list {
 		v = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
-				return '?' // no identifier holds one, and a line must not end here
+			if !unicode.IsPrint(r) {
+				return '?' // no identifier holds one: it ends a line, turns the text or is not seen
 			}
 			return r
 		}, v)

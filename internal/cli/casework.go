@@ -161,7 +161,7 @@ func printHunting(s sheet, v desk.Hunting) {
 		s.head("%s", q.Name)
 		s.para("  ", q.Asks)
 		for l := range strings.SplitSeq(q.Text, "\n") {
-			s.para("    ", l)
+			s.code("    ", l)
 		}
 		if older, _, ok := strings.Cut(q.Before, "\n"); ok {
 			s.para("  ", "older name of the table: "+older)

@@ -91,6 +91,48 @@ func (s sheet) para(lead, text string) {
 	}
 }
 
+// code writes one line of a query so that it can be pasted as it is printed: it is
+// wrapped only at blanks outside string literals, and nothing in it is cut or joined.
+func (s sheet) code(lead, text string) {
+	line, used, empty := lead, width(lead), true
+	for _, word := range tokens(clean(text)) {
+		if !empty && used+1+width(word) > columns {
+			fmt.Fprintln(s.w, line)
+			line, used, empty = lead+"    ", width(lead)+4, true
+		}
+		if !empty {
+			line, used = line+" ", used+1
+		}
+		line, used, empty = line+word, used+width(word), false
+	}
+	fmt.Fprintln(s.w, line)
+}
+
+// tokens cuts a line at the blanks outside its string literals, in which a backslash
+// escapes. Joined with blanks they are the line again.
+func tokens(line string) []string {
+	var out []string
+	var word strings.Builder
+	quoted, escaped := false, false
+	for _, r := range line {
+		if r == ' ' && !quoted && strings.TrimSpace(word.String()) != "" {
+			out = append(out, word.String())
+			word.Reset()
+			continue
+		}
+		word.WriteRune(r)
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && r == '\\':
+			escaped = true
+		case r == '"':
+			quoted = !quoted
+		}
+	}
+	return append(out, word.String())
+}
+
 // split cuts s after n columns, and after at least one character.
 func split(s string, n int) (head, rest string) {
 	used := 0
