@@ -8,8 +8,10 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/config"
 	connectorad "github.com/seed-f47efad2/cordon/internal/connector/activedirectory"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
 	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 )
 
@@ -18,6 +20,8 @@ type DomainAccount struct {
 	Domain     string              `json:"domain"`
 	Account    identity.Account    `json:"account"`
 	Protection identity.Protection `json:"protection"`
+	// Synchronisation is how the tenant ties the domain's accounts to Entra.
+	Synchronisation identity.Synchronisation `json:"synchronisation"`
 }
 
 // FindAccount looks an account up in the domains of the configuration: by SID,
@@ -34,6 +38,7 @@ func FindAccount(ctx context.Context, c config.Config, name string, now func() t
 			one, err := findIn(ctx, t, d, name, now)
 			switch {
 			case err == nil:
+				one.Synchronisation = synchronised(ctx, t, now)
 				found = append(found, one)
 			case errors.Is(err, fault.NotFound), errors.Is(err, fault.Invalid):
 			default:
@@ -77,6 +82,21 @@ func findIn(ctx context.Context, t config.Tenant, d directory.Config, name strin
 	return out, nil
 }
 
+// synchronised asks Graph how the tenant is synchronised, for a moment: the domain has
+// answered already.
+func synchronised(ctx context.Context, t config.Tenant, now func() time.Time) identity.Synchronisation {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s := identity.Synchronisation{AsOf: now()}
+	if client, err := graph.Open(t.Config, graph.Options{Now: now}); err != nil {
+		s.Unread = err.Error()
+	} else {
+		s = entraid.Synchronisation(ctx, client, now())
+	}
+	s.ResetClearsRisk = t.ResetClearsRisk
+	return s
+}
+
 // Lines are the account in words, one fact a line.
 func (a DomainAccount) Lines() []string {
 	f := a.Account.Facts
@@ -112,6 +132,13 @@ func (a DomainAccount) Lines() []string {
 	for _, r := range f.Roles {
 		add("sensitive", "%s", r.Name)
 	}
+	hashes, back := told(a.Synchronisation.PasswordHashes), told(a.Synchronisation.WriteBack)
+	if a.Synchronisation.Unread != "" {
+		hashes, back = "not known: "+a.Synchronisation.Unread, "not known"
+	}
+	add("hashes synchronised", "%s", hashes)
+	add("passwords written back", "%s", back)
+	add("reset clears risk", "%s", told(a.Synchronisation.ResetClearsRisk))
 	for _, text := range a.Protection.Reasons {
 		add("protected", "%s", text)
 	}

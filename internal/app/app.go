@@ -21,6 +21,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/campaign"
 	"github.com/seed-f47efad2/cordon/internal/config"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/console"
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -59,7 +60,8 @@ type App struct {
 	opts     Options
 	log      *slog.Logger
 	settings atomic.Pointer[settings]
-	specs    *action.Catalogue // what actions are, without a client
+	fares    atomic.Pointer[[]connector.FeedState] // how the feeds fared at the last look
+	specs    *action.Catalogue                     // what actions are, without a client
 
 	db        *store.DB
 	driver    *run.Driver
@@ -159,7 +161,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.sequencer = audit.NewSequencer(a.db.Audit(), signer, o.Log, audit.Options{Now: o.Now, Publish: publisher(o.Config.Audit.CheckpointFile)})
 	a.driver = &run.Driver{
 		Store: a.db.Runs(), Planner: planner{a}, Catalogue: a.specs, Policy: a.policy, Mode: a.mode, Now: o.Now,
-		Connected: a.connected, Nudge: a.nudgeDispatch, Soon: a.runs.waits, Log: o.Log,
+		Connected: a.connected, Outages: a.outages, Nudge: a.nudgeDispatch, Soon: a.runs.waits, Log: o.Log,
 	}
 	a.campaigns = &campaign.Driver{
 		Store: a.db.Campaigns(), Runs: a.driver, Now: o.Now, Forecast: a.forecast, Nudge: a.nudgeDispatch, Log: o.Log,

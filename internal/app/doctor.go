@@ -141,7 +141,7 @@ func examine(ctx context.Context, t config.Tenant, need, roles map[string][]stri
 	out = append(out, examineRoles(ctx, name, token, roles, client, now)...)
 	out = append(out, sensors(ctx, name, client))
 	if len(t.Directories) > 0 {
-		out = append(out, synchronisation(ctx, name, client))
+		out = append(out, synchronisation(ctx, t, client, now()))
 	}
 	return out
 }
@@ -172,7 +172,7 @@ func permissions(tenant, token string, need map[string][]string) []Check {
 	}
 	slices.Sort(granted)
 	for _, g := range granted {
-		if need[g] == nil && g != sensorsPermission && g != syncPermission { // the doctor itself asks with these
+		if need[g] == nil && g != sensorsPermission && g != entraid.SyncPermission { // the doctor itself asks with these
 			c := Check{Tenant: tenant, Name: "permission " + g, Health: Excess, Text: "granted and not needed by the connectors and playbooks in use", Fix: "remove it"}
 			for _, n := range names {
 				if implies(g, n) && !slices.Contains(granted, n) {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/config"
 	connectorad "github.com/seed-f47efad2/cordon/internal/connector/activedirectory"
+	"github.com/seed-f47efad2/cordon/internal/connector/entraid"
 	"github.com/seed-f47efad2/cordon/internal/directory"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/graph"
@@ -171,41 +173,25 @@ func (e *domainCheck) head(ctx context.Context, client *directory.Client) {
 	}
 }
 
-// syncPermission is optional: without it the settings of synchronisation are not known.
-const syncPermission = "OnPremDirectorySynchronization.Read.All"
-
-// synchronisation reads what decides whether a reset in Active Directory closes
-// the risk in Entra. Graph: onPremisesDirectorySynchronization, v1.0. It has no
-// property for "allow on-premises password change to reset user risk".
-func synchronisation(ctx context.Context, tenant string, client *graph.Client) Check {
-	c := Check{Tenant: tenant, Name: "directory synchronisation", Health: Unknown}
-	type settings struct {
-		Features struct {
-			PasswordSync      *bool `json:"passwordSyncEnabled"`
-			PasswordWriteback *bool `json:"passwordWritebackEnabled"`
-		} `json:"features"`
+// synchronisation says what decides whether a reset in Active Directory reaches the
+// cloud and closes the risk there.
+func synchronisation(ctx context.Context, t config.Tenant, client *graph.Client, now time.Time) Check {
+	c := Check{Tenant: cmp.Or(t.Name, t.TenantID), Name: "directory synchronisation", Health: Unknown}
+	s := entraid.Synchronisation(ctx, client, now)
+	closes := "; whether a change on premises closes user risk is set in the portal and not shown by Graph: say it as on_premises_reset_clears_risk"
+	if t.ResetClearsRisk != nil {
+		closes = "; a change on premises closes user risk, as the configuration says: " + told(t.ResetClearsRisk)
 	}
-	found := false
-	for o, err := range graph.Objects[settings](ctx, client, graph.Request{Path: "/directory/onPremisesSynchronization"}, graph.Paging{}) {
-		switch {
-		case errors.Is(err, fault.Denied):
-			c.Text, c.Fix = "may not be asked", "grant "+syncPermission+" to have its settings shown; nothing else needs it"
-			return c
-		case err != nil:
-			c.Text = err.Error()
-			return c
-		}
-		f := o.Value.Features
-		found = true
-		c.Health, c.Text = Healthy, fmt.Sprintf("password hashes are synchronised: %s, passwords are written back: %s; whether a change on premises closes user risk is set in the portal and not shown by Graph",
-			told(f.PasswordSync), told(f.PasswordWriteback))
-		if f.PasswordSync != nil && !*f.PasswordSync {
-			c.Health, c.Fix = Unknown, "without password hash synchronisation a reset on premises neither reaches the cloud nor closes a risk there"
-		}
+	switch {
+	case s.Unread != "":
+		c.Text, c.Fix = s.Unread+closes, "grant "+entraid.SyncPermission+" to have its settings shown; nothing else needs it"
+		return c
+	case s.PasswordHashes != nil && !*s.PasswordHashes:
+		c.Fix = "without password hash synchronisation a reset on premises neither reaches the cloud nor closes a risk there"
+	default:
+		c.Health = Healthy
 	}
-	if !found {
-		c.Text = "Graph shows none"
-	}
+	c.Text = fmt.Sprintf("password hashes are synchronised: %s, passwords are written back: %s%s", told(s.PasswordHashes), told(s.WriteBack), closes)
 	return c
 }
 

@@ -283,6 +283,9 @@ func (a *App) watchFeeds(ctx context.Context) {
 			a.log.Error("feeds could not be watched; it is tried again", "err", err)
 		}
 		a.metrics.feeds(states)
+		if err == nil {
+			a.fares.Store(&states)
+		}
 	})
 }
 

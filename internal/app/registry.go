@@ -26,7 +26,7 @@ func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names
 	every := t.Connectors.WithDefaults()
 	unread := every.RiskDetections < 0 // then the alerts about them are all there is
 	list := []stream{
-		{entraid.Directory{Tenant: in, Protected: protected, Connected: connected(t)}, every.Directory},
+		{entraid.Directory{Tenant: in, Protected: protected, Connected: connected(t), ResetClearsRisk: t.ResetClearsRisk}, every.Directory},
 		{entraid.UserChanges{Tenant: in}, every.Users},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
 		{entraid.WorkloadDetections{Tenant: in}, every.WorkloadDetections},

@@ -83,6 +83,9 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	if len(c.Directories) > 0 {
 		watch := syncWatch{tenant: key, actions: a.disables(key), facts: k.lookup, now: a.opts.Now}
 		k.streams = append(k.streams, stream{watch, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+		for _, d := range on.clients {
+			k.streams = append(k.streams, stream{domainWatch{domain: d}, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+		}
 	}
 	return k, nil
 }

@@ -108,8 +108,10 @@ type Tenant struct {
 	Mode        string             `yaml:"mode"` // observe or act; observe
 	Connectors  Connectors         `yaml:"connectors"`
 	Directories []directory.Config `yaml:"directories"` // Active Directory domains
-	Protected   []Protected        `yaml:"protected"`
-	Limits      dispatch.Limits    `yaml:"limits"`
+	// ResetClearsRisk is a setting of the tenant that Graph does not show.
+	ResetClearsRisk *bool           `yaml:"on_premises_reset_clears_risk"`
+	Protected       []Protected     `yaml:"protected"`
+	Limits          dispatch.Limits `yaml:"limits"`
 
 	EventHubs []kafka.Config `yaml:"event_hubs"` // read over the Kafka protocol
 	Syslog    []cef.Config   `yaml:"syslog"`     // listened for

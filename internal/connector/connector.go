@@ -61,6 +61,9 @@ type DirectoryFacts struct {
 	Named map[string]string `json:"named,omitempty"`
 	// Connected says which directories Cordon can act in.
 	Connected []identity.Provider `json:"connected,omitempty"`
+	// Synchronisation is how accounts are tied to Active Directory; nil when that is
+	// not connected.
+	Synchronisation *identity.Synchronisation `json:"synchronisation,omitempty"`
 }
 
 // A Reject is a record that could not be read.

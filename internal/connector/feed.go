@@ -22,7 +22,11 @@ type FeedReport struct {
 	Stream Name   // the source's own name, a slash and the thing's
 	Silent bool   // nothing comes from it
 	Says   string // how it is, in the source's words
+	Acts   string // DNS name of the domain in which it can change accounts, or AnyDomain; "": in none
 }
+
+// AnyDomain stands for the domain of what does not say its own.
+const AnyDomain = "*"
 
 // A FeedState is how a feed fares. Silence is an alarm (law 10).
 type FeedState struct {
@@ -39,6 +43,7 @@ type FeedState struct {
 	Failure  string    `json:"failure,omitempty"` // of the last attempt; empty when it succeeded
 	FailedAt time.Time `json:"failedAt,omitzero"`
 	Says     string    `json:"says,omitempty"` // what a report said last
+	Acts     string    `json:"acts,omitempty"` // DNS name of the domain in which it can change accounts
 
 	Silent   bool      `json:"silent"`
 	SilentAt time.Time `json:"silentAt,omitzero"` // when the alarm was raised

@@ -42,6 +42,33 @@ func facts(i identity.Identity) []Fact {
 	return out
 }
 
+// synchronisation lists how the tenant ties a synchronised account to Active Directory,
+// because that decides what a new password on either side does.
+func synchronisation(i identity.Identity, s *identity.Synchronisation) (out []Fact) {
+	a, ok := i.Account(identity.EntraID)
+	if !ok || a.Facts.Synced == nil || !*a.Facts.Synced {
+		return nil
+	}
+	if s == nil {
+		s = &identity.Synchronisation{}
+	}
+	for _, f := range []struct {
+		name string
+		v    *bool
+		why  string
+	}{
+		{"password hashes are synchronised", s.PasswordHashes, s.Unread}, {"passwords are written back", s.WriteBack, s.Unread},
+		{"a password change on premises closes user risk", s.ResetClearsRisk, "Graph does not show it: say it in the configuration"},
+	} {
+		fact := Fact{Account: a.Name(), Provider: a.Provider, Name: f.name, Value: yesNo(f.v), Known: f.v != nil, AsOf: s.AsOf}
+		if !fact.Known && f.why != "" {
+			fact.Value += ": " + f.why
+		}
+		out = append(out, fact)
+	}
+	return out
+}
+
 func yesNo(v *bool) string {
 	switch {
 	case v == nil:

@@ -296,7 +296,8 @@ func (s *Service) IdentityView(ctx context.Context, op access.Operator, id ident
 	if err != nil {
 		return v, err
 	}
-	v.Facts = append(v.Facts, staleRisk(i, in, now)...)
+	v.Facts = append(v.Facts, staleRisk(i, in, dir.Synchronisation, now)...)
+	v.Facts = append(v.Facts, synchronisation(i, dir.Synchronisation)...)
 	v.Work = s.work(i, in, v.Assessment, v.Protection)
 	cases, err := s.store.Cases(ctx, CaseFilter{Tenant: i.Tenant, Identity: i.ID}, Page{})
 	if err != nil {

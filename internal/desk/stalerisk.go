@@ -18,7 +18,7 @@ const settled = 10 * time.Minute
 // after all that was detected, and Entra still counts the risk: the change does not
 // close it unless the tenant lets it. What ends it then is the order of a
 // remediation that Entra did not see (T24), which is a playbook of its own.
-func staleRisk(i identity.Identity, in risk.Input, now time.Time) []Fact {
+func staleRisk(i identity.Identity, in risk.Input, sync *identity.Synchronisation, now time.Time) []Fact {
 	cloud, has := i.Account(identity.EntraID)
 	source, hasSource := i.Account(identity.ActiveDirectory)
 	set := source.Facts.LastPasswordChange
@@ -42,7 +42,20 @@ func staleRisk(i identity.Identity, in risk.Input, now time.Time) []Fact {
 	if now.Sub(set) < settled {
 		text += "the change may be on its way"
 	} else {
-		text += "password hashes are not synchronised, or the tenant does not let a change on premises close user risk. When the account is safe, start the playbook remediated-elsewhere"
+		text += whyStale(sync) + ". When the account is safe, start the playbook remediated-elsewhere"
 	}
 	return []Fact{{Account: cloud.Name(), Provider: identity.EntraID, Name: "risk that stayed", Value: text, Known: true, AsOf: now}}
+}
+
+// whyStale says which of the tenant's settings keeps a change on premises from closing
+// a risk, as far as they are known.
+func whyStale(s *identity.Synchronisation) string {
+	no := func(v *bool) bool { return v != nil && !*v }
+	switch {
+	case s != nil && no(s.PasswordHashes):
+		return "password hashes are not synchronised"
+	case s != nil && no(s.ResetClearsRisk):
+		return "the tenant does not let a change on premises close user risk"
+	}
+	return "password hashes are not synchronised, or the tenant does not let a change on premises close user risk"
 }

@@ -242,7 +242,7 @@ func (w watch) merge(t identity.Tenant, states map[connector.Name]connector.Feed
 		states[k.stream] = s
 		for n, r := range h.reports {
 			behind := get(r.Stream)
-			behind.Source, behind.Says = k.stream, r.Says
+			behind.Source, behind.Says, behind.Acts = k.stream, r.Says, r.Acts
 			behind.Success = cmp.Or(h.success, w.now)
 			if !r.Silent {
 				behind.Since = behind.Success

@@ -245,7 +245,7 @@ func readCase(file string, text []byte) (Input, []Turn, []Problem) {
 	if root == nil {
 		return Input{}, nil, r.problems
 	}
-	f := r.fields(root, "given", "then", "on", "identity", "protected", "signals", "account_risk", "usable_global_admins", "connected")
+	f := r.fields(root, "given", "then", "on", "identity", "protected", "signals", "account_risk", "usable_global_admins", "connected", "down")
 	in := Input{Tenant: fixtureTenant, UsableGlobalAdmins: -1, Now: fixtureNow(), On: r.list(root, f["on"], "on", false)}
 	if in.On == nil {
 		in.On = []string{OnSignal, OnRisk}
@@ -255,6 +255,16 @@ func readCase(file string, text []byte) (Input, []Turn, []Problem) {
 		in.Connected = nil
 		for _, p := range r.items(f["connected"], "connected") {
 			in.Connected = append(in.Connected, identity.Provider(p.Value))
+		}
+	}
+	for _, p := range r.items(f["down"], "down") {
+		switch p.Value {
+		case "activeDirectory":
+			in.Outages = append(in.Outages, Outage{Provider: identity.ActiveDirectory, Via: identity.ActiveDirectory, Why: "no controller of the domain answers"})
+		case "defender":
+			in.Outages = append(in.Outages, Outage{Provider: identity.ActiveDirectory, Via: identity.EntraID, Why: "no sensor of Defender for Identity on a controller is up"})
+		default:
+			r.add(p, "down: %q is neither activeDirectory nor defender", p.Value)
 		}
 	}
 	if f["usable_global_admins"] != nil {

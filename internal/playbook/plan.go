@@ -46,6 +46,10 @@ type Input struct {
 	UsableGlobalAdmins int
 	// Connected says which directories Cordon can act in.
 	Connected []identity.Provider
+	// Synchronisation is how accounts are tied to Active Directory; nil: not known.
+	Synchronisation *identity.Synchronisation
+	// Outages are the ways into Active Directory that are known not to work now.
+	Outages []Outage
 	// On is what happened: "signal.received", "risk.changed", "case.opened", "manual".
 	On  []string
 	Now time.Time
@@ -54,6 +58,14 @@ type Input struct {
 	Steps map[string]Standing
 	// Each are the elements of for_each that a step is done for, by name.
 	Each map[string]string
+}
+
+// An Outage says that a way by which accounts are changed does not work now.
+type Outage struct {
+	Provider identity.Provider // whose accounts cannot be changed
+	Via      identity.Provider // by which connection: the Provider's own, or EntraID for Defender's sensors
+	Domain   string            // DNS name of the domain; "": any
+	Why      string
 }
 
 // A Standing is how one step of a run stands, as expressions see it: steps.reset.verified.

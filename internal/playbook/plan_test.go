@@ -529,3 +529,49 @@ func TestPlanNeverOversteps(t *testing.T) {
 		}
 	})
 }
+
+// What a new password on one side does on the other is said in the plan, as the
+// tenant's settings have it; nothing of it changes what people approve.
+func TestPlanSaysWhatTheOtherSideDoes(t *testing.T) {
+	t.Parallel()
+	lib, problems := Load(playbooks.FS, catalogue(t, nil))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	yes, no := true, false
+	hashes := map[string]bool{}
+	for name, c := range map[string]struct {
+		is   *identity.Synchronisation
+		want string
+	}{
+		"unknown":            {nil, "Whether password hashes are synchronised is not known"},
+		"no hashes":          {&identity.Synchronisation{PasswordHashes: &no}, "the cloud does not learn the new password"},
+		"risk stays":         {&identity.Synchronisation{PasswordHashes: &yes, ResetClearsRisk: &no}, "does not close user risk in the cloud"},
+		"risk perhaps stays": {&identity.Synchronisation{PasswordHashes: &yes}, "on_premises_reset_clears_risk"},
+		"as one would wish":  {&identity.Synchronisation{PasswordHashes: &yes, ResetClearsRisk: &yes}, ""},
+	} {
+		in, found := readGiven("x.txtar", []byte("on: [manual]\nidentity: {synced: true, on_premises: true}\nconnected: [entraID, activeDirectory]\nsignals: [{type: leakedCredentials}]\n"))
+		if found != nil {
+			t.Fatal(found)
+		}
+		in.Synchronisation = c.is
+		p, err := lib.Plan(Ref{ID: "contain-hybrid"}, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[p.Hash] = true
+		reset := p.Steps[slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == "reset" })]
+		if !strings.Contains(reset.Limits, c.want) || c.want == "" && strings.Contains(reset.Limits, "synchronised") {
+			t.Errorf("%s: %q, want %q", name, reset.Limits, c.want)
+		}
+	}
+	if len(hashes) != 1 {
+		t.Errorf("the settings change the hash: %v", hashes)
+	}
+	const side = "a password that Cordon sets in Entra is not written back"
+	for name, is := range map[string]*identity.Synchronisation{"not known": nil, "off": {WriteBack: &no}, "on": {WriteBack: &yes}} {
+		if got := is.CloudReset(); !strings.Contains(got, side) || strings.Contains(got, "write-back is off") != (name == "off") || strings.Contains(got, "is not known") != (name == "not known") {
+			t.Errorf("write-back %s: %q", name, got)
+		}
+	}
+}

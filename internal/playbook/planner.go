@@ -69,12 +69,59 @@ func (l *Library) Plan(ref Ref, in Input) (Plan, error) {
 			if err != nil {
 				return Plan{}, err
 			}
-			plan.Steps = append(plan.Steps, steps...)
+			if plan.Steps, err = l.foresee(plan.Steps, steps, &p.Steps[i], in); err != nil {
+				return Plan{}, err
+			}
 		}
 		plan.Cost = l.cost(plan.Steps)
 	}
 	plan.Hash, err = plan.digest()
 	return plan, err
+}
+
+// foresee appends steps of one rule to those before. A condition on how earlier steps
+// come out is decided now when what it asks is known already: a step that is held in
+// the plan stays held in its run. Of a step whose way is down it says so at once when
+// it is called for, and as a limit while that is open.
+func (l *Library) foresee(before, steps []Step, s *StepRule, in Input) ([]Step, error) {
+	if s.cond == nil || !s.cond.uses["steps"] {
+		return append(before, steps...), nil
+	}
+	in.Steps = map[string]Standing{}
+	for _, b := range before {
+		if b.Held != "" && b.Of == "" {
+			in.Steps[b.ID] = Standing{State: "held", Held: true}
+		}
+	}
+	f, err := factsOf(in)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range steps {
+		why := ""
+		if t, err := l.cat.Type(st.Action); err == nil {
+			why = outage(t.Spec(), st.Account, in)
+		}
+		if st.Later && why != "" && st.Held == why {
+			if called, err := s.cond.bool(f); err == nil && called {
+				st.Later = false
+			} else {
+				st.Held, st.Limits = "", strings.TrimSpace(st.Limits+" As things stand it could not be done: "+why+".")
+			}
+		}
+		before = append(before, st)
+	}
+	return before, nil
+}
+
+// outage says why the way to the account is known not to work now; "" when it is not.
+func outage(spec action.Spec, account identity.Ref, in Input) string {
+	for _, o := range in.Outages {
+		if o.Provider == spec.Provider && o.Via == cmp.Or(spec.Via, spec.Provider) && (o.Domain == "" || strings.EqualFold(o.Domain, account.Domain)) {
+			return o.Why
+		}
+	}
+	return ""
 }
 
 // mode says how far the playbook goes on i, and why less far than it says.
@@ -366,7 +413,7 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 	case spec.Effect == action.EffectCredential && len(in.Assessment.Causes) > 0 && !fits(spec, in.Assessment.Causes):
 		return fmt.Sprintf("it does not fit the cause: the signals say %s, and this is a remedy for %s", joinCauses(in.Assessment.Causes), joinCauses(spec.Remedies))
 	}
-	return ""
+	return outage(spec, a.Ref, in)
 }
 
 // forPeople reports whether the action's name says that it is done to a user
@@ -414,6 +461,9 @@ func (l *Library) describe(out *Step, spec action.Spec, in Input) {
 	out.Within = cmp.Or(out.Within, spec.Within)
 	out.Verify = fmt.Sprintf("read back from %s within %s; accepted alone does not count", directoryName(spec.Provider), out.Within)
 	out.Change = fmt.Sprintf("%s: %s", name(in.Identity, out.Account), cmp.Or(spec.Summary, spec.Title))
+	if more := otherSide(spec, in); more != "" {
+		out.Limits = strings.TrimSpace(out.Limits + " " + more)
+	}
 	params := map[string]any{}
 	for _, p := range spec.Params {
 		if v, ok := out.Params[p.Name]; ok {
@@ -429,6 +479,22 @@ func (l *Library) describe(out *Step, spec action.Spec, in Input) {
 	if out.Params = params; len(params) == 0 {
 		out.Params = nil
 	}
+}
+
+// otherSide says what a change of a synchronised account's credential does in its
+// other directory, as the tenant's settings have it.
+func otherSide(spec action.Spec, in Input) string {
+	entra, cloud := in.Identity.Account(identity.EntraID)
+	if spec.Effect != action.EffectCredential || !cloud || entra.Facts.Synced == nil || !*entra.Facts.Synced {
+		return ""
+	}
+	if spec.Provider == identity.ActiveDirectory {
+		return in.Synchronisation.OnPremisesReset()
+	}
+	if strings.Contains(string(spec.Name), "password") {
+		return in.Synchronisation.CloudReset()
+	}
+	return ""
 }
 
 // rule is the approval a step needs. Privilege that is not known counts as

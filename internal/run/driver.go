@@ -50,7 +50,7 @@ type Campaigns interface {
 // A Driver moves runs: it reads rows, feeds them to Run.Apply and writes what
 // follows, in one transaction. Every method may be called as often as anybody
 // likes, from any number of goroutines; a call that finds nothing new changes
-// nothing. All fields but Connected, Nudge, Soon, Campaigns and Log are needed.
+// nothing. All fields but Connected, Outages, Nudge, Soon, Campaigns and Log are needed.
 type Driver struct {
 	Store     Store
 	Planner   Planner
@@ -62,6 +62,8 @@ type Driver struct {
 	// Connected says which directories Cordon can act in; nil means what the
 	// tenant's directory facts say.
 	Connected func(identity.Tenant) []identity.Provider
+	// Outages are the ways into Active Directory that do not work now; nil: none is known.
+	Outages func(identity.Tenant) []playbook.Outage
 	// Nudge is called after a commit that may have made actions ready to dispatch.
 	Nudge func(identity.Tenant)
 	// Soon reports that somebody is about to drive the run: Reconcile leaves it to
@@ -78,7 +80,7 @@ type Driver struct {
 func (d *Driver) With(p Planner) *Driver {
 	return &Driver{
 		Store: d.Store, Planner: p, Catalogue: d.Catalogue, Policy: d.Policy, Mode: d.Mode, Now: d.Now,
-		Connected: d.Connected, Nudge: d.Nudge, Soon: d.Soon, Campaigns: d.Campaigns, Log: d.Log,
+		Connected: d.Connected, Outages: d.Outages, Nudge: d.Nudge, Soon: d.Soon, Campaigns: d.Campaigns, Log: d.Log,
 	}
 }
 

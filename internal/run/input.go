@@ -75,8 +75,12 @@ func (d *Driver) Input(tx Reader, t identity.Tenant, id identity.ID, on []string
 		Assessment: assessment, Signals: signals, Trigger: trigger,
 		UsableGlobalAdmins: len(dir.UsableGlobalAdmins), Connected: dir.Connected, On: on, Now: now,
 	}
+	in.Synchronisation = dir.Synchronisation
 	if dir.AsOf.IsZero() {
 		in.UsableGlobalAdmins = -1
+	}
+	if d.Outages != nil {
+		in.Outages = d.Outages(t)
 	}
 	if d.Connected != nil {
 		in.Connected = d.Connected(t)

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/connector/defender"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -129,4 +131,23 @@ func FuzzDecode(f *testing.F) {
 			ids[s.ExternalID] = true
 		}
 	})
+}
+
+// Only sensors on domain controllers change accounts; one that does not say where it
+// is may.
+func TestSensorsThatAct(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"id":"1","displayName":"DC1","domainName":"Corp.example","sensorType":"domainControllerIntegrated"}`: "corp.example",
+		`{"id":"1","displayName":"DC1","domainName":"corp.example","sensorType":"domainControllerStandalone"}`: "corp.example",
+		`{"id":"1","displayName":"FS1","domainName":"corp.example","sensorType":"adfsIntegrated"}`:             "",
+		`{"id":"1","displayName":"CA1","domainName":"corp.example","sensorType":"adcsIntegrated"}`:             "",
+		`{"id":"1","displayName":"CS1","domainName":"corp.example","sensorType":"adConnectIntegrated"}`:        "",
+		`{"id":"1","displayName":"DC1","sensorType":"domainControllerIntegrated"}`:                             connector.AnyDomain,
+		`{"id":"1","displayName":"DC1","domainName":"corp.example","sensorType":"unknownFutureValue"}`:         "corp.example",
+	} {
+		if _, r, reason := defender.DecodeSensor("t", []byte(text), time.Now()); reason != "" || r.Acts != want {
+			t.Errorf("%s: acts in %q, want %q (%s)", text, r.Acts, want, reason)
+		}
+	}
 }

@@ -71,6 +71,11 @@ var (
 	deployed = map[string]bool{"": true, "uptodate": true, "outdated": true, "updating": true, "updatefailed": true, "syncing": true}
 )
 
+// elsewhere are sensors that are not on domain controllers: they change no accounts.
+// Source: Microsoft Defender for Identity, remediation actions; Graph:
+// microsoft.graph.security.sensorType.
+var elsewhere = map[string]bool{"adfsintegrated": true, "adcsintegrated": true, "adconnectintegrated": true}
+
 func (s sensor) report() connector.FeedReport {
 	where := s.DisplayName
 	if s.DomainName != "" {
@@ -88,8 +93,12 @@ func (s sensor) report() connector.FeedReport {
 	if s.OpenHealthIssuesCount > 0 {
 		says += fmt.Sprintf(", %d open health issues", s.OpenHealthIssuesCount)
 	}
+	acts := ""
+	if !elsewhere[strings.ToLower(s.SensorType)] {
+		acts = cmp.Or(strings.ToLower(s.DomainName), connector.AnyDomain)
+	}
 	return connector.FeedReport{
-		Stream: connector.Name("defender.sensors/" + cmp.Or(strings.ToLower(where), s.ID)), Says: says,
+		Acts: acts, Stream: connector.Name("defender.sensors/" + cmp.Or(strings.ToLower(where), s.ID)), Says: says,
 		Silent: !working[strings.ToLower(s.ServiceStatus)] || !deployed[strings.ToLower(s.DeploymentStatus)],
 	}
 }

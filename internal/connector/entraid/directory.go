@@ -29,6 +29,9 @@ type Directory struct {
 	// object id, and user principal names. It is asked at each reading; nil: nothing.
 	Protected func() (groups, names []string)
 	Connected []identity.Provider
+	// ResetClearsRisk is what the configuration says of a setting that Graph does not
+	// show; nil: nothing.
+	ResetClearsRisk *bool
 }
 
 var (
@@ -140,8 +143,44 @@ func (d Directory) read(ctx context.Context) (connector.DirectoryFacts, error) {
 	if facts.GroupMembers, err = d.groups(ctx, groups); err != nil {
 		return facts, err
 	}
+	if slices.Contains(d.Connected, identity.ActiveDirectory) {
+		s := Synchronisation(ctx, d.Graph, d.Now())
+		s.ResetClearsRisk = d.ResetClearsRisk
+		facts.Synchronisation = &s
+	}
 	facts.Named, err = d.named(ctx, names)
 	return facts, err
+}
+
+// SyncPermission is optional: without it the settings of the synchronisation are not
+// known.
+const SyncPermission = "OnPremDirectorySynchronization.Read.All"
+
+// Synchronisation reads how the tenant is synchronised. What cannot be read is not
+// known, with the reason in words; it is never an error. Graph v1.0:
+// onPremisesDirectorySynchronization, which has no property for "allow on-premises
+// password change to reset user risk".
+func Synchronisation(ctx context.Context, client *graph.Client, now time.Time) identity.Synchronisation {
+	out := identity.Synchronisation{AsOf: now, Unread: "Graph shows no synchronisation"}
+	type settings struct {
+		Features struct {
+			PasswordSync      *bool `json:"passwordSyncEnabled"`
+			PasswordWriteback *bool `json:"passwordWritebackEnabled"`
+		} `json:"features"`
+	}
+	r := graph.Request{Path: "/directory/onPremisesSynchronization", Priority: graph.Low}
+	for o, err := range graph.Objects[settings](ctx, client, r, graph.Paging{}) {
+		switch err = errors.Join(err, o.Err); {
+		case errors.Is(err, fault.Denied):
+			out.Unread = "Cordon may not ask: grant " + SyncPermission
+			return out
+		case err != nil:
+			out.Unread = err.Error()
+			return out
+		}
+		out.PasswordHashes, out.WriteBack, out.Unread = o.Value.Features.PasswordSync, o.Value.Features.PasswordWriteback, ""
+	}
+	return out
 }
 
 // assignments gives every account that holds a role at path, with how. A group

@@ -192,3 +192,26 @@ func TestDirectoryIsReadWholeOrNotAtAll(t *testing.T) {
 		t.Error("a protected group that does not exist is no error")
 	}
 }
+
+// How the tenant is synchronised is read with the directory where a domain is connected,
+// and what may not be read keeps nothing else from being known.
+func TestSynchronisationIsReadWithTheDirectory(t *testing.T) {
+	t.Parallel()
+	yes := true
+	pages := map[string]string{"/v1.0/roleManagement/directory/roleDefinitions": "", "/v1.0/roleManagement/directory/roleAssignments": "",
+		"/v1.0/roleManagement/directory/roleEligibilityScheduleInstances": ""}
+	d := entraid.Directory{Tenant: answers(t, pages), Connected: []identity.Provider{identity.EntraID, identity.ActiveDirectory}, ResetClearsRisk: &yes}
+	got, err := readOnce(t, d)
+	if err != nil || got.Synchronisation == nil || got.Synchronisation.PasswordHashes != nil || got.Synchronisation.Unread == "" || got.Synchronisation.ResetClearsRisk != &yes {
+		t.Errorf("not shown: %+v, %v", got.Synchronisation, err)
+	}
+	pages["/v1.0/directory/onPremisesSynchronization"] = `{"id":"t","features":{"passwordSyncEnabled":true,"passwordWritebackEnabled":false}}`
+	got, err = readOnce(t, d)
+	if err != nil || got.Synchronisation.Unread != "" || !*got.Synchronisation.PasswordHashes || *got.Synchronisation.WriteBack {
+		t.Errorf("read: %+v, %v", got.Synchronisation, err)
+	}
+	d.Connected = d.Connected[:1]
+	if got, err = readOnce(t, d); err != nil || got.Synchronisation != nil {
+		t.Errorf("without a domain: %+v, %v", got.Synchronisation, err)
+	}
+}
