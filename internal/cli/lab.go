@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -171,10 +174,25 @@ Faults: ` + faultKinds(),
 	f.Float64Var(&s.speed, "speed", 1, "multiply every rate and divide every delay")
 	f.StringArrayVar(&s.faults, "fault", nil, "fault to inject; may be repeated")
 	f.StringVar(&s.secret, "client-secret", "", "client secret of the app (default: a random one)")
+	passwords := f.String("passwords-out", "", "append each password that is set for somebody, as a JSON string a line, for whoever looks where it must not be")
 	asJSON := jsonFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *caOut == "" {
 			return fault.Errorf(fault.Invalid, "--ca-out FILE is missing: clients need the certificate")
+		}
+		if *passwords != "" {
+			file, err := os.OpenFile(*passwords, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				return fault.Errorf(fault.Invalid, "--passwords-out: %w", err)
+			}
+			defer file.Close()
+			lines := json.NewEncoder(file)
+			var one sync.Mutex
+			s.heard = func(password string) {
+				one.Lock()
+				defer one.Unlock()
+				_ = lines.Encode(password) // who reads the file misses it
+			}
 		}
 		l, err := openLab(cmd.Context(), s)
 		if err != nil {

@@ -42,6 +42,7 @@ const patience = 60 * time.Second
 //	eventually PATTERN COMMAND…  its standard output comes to match
 //	capture NAME PATTERN         a variable from the last standard output
 //	hup                          SIGHUP to what runs in the background
+//	crash                        SIGQUIT to it: it dies with what all its goroutines do on its standard error
 //	below A B                    A is a smaller number than B
 //	handover IDENTITY            gives access again, with a password that is revealed once
 //	secretless                   no password or key of a link is in any file, answer or output
@@ -56,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"lab": k.startLab, "fault": k.setFault, "happens": k.happens, "code": code, "eventually": eventually, "capture": capture, "hup": hup, "narrow": narrow, "below": below,
+			"lab": k.startLab, "fault": k.setFault, "happens": k.happens, "code": code, "eventually": eventually, "capture": capture, "hup": hup, "crash": crash, "narrow": narrow, "below": below,
 			"handover": k.handOver, "secretless": k.secretless,
 		},
 	})
@@ -262,6 +263,12 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 func hup(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+func crash(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGQUIT))
 	}
 }
 

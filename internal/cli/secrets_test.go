@@ -2,10 +2,7 @@ package cli
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -16,9 +13,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf16"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-f47efad2/cordon/internal/secret/secrettest"
 )
 
 // A secretShelf keeps the secrets of each script: the passwords that its tenant was
@@ -125,19 +123,12 @@ func (k *scriptCommands) secretless(ts *testscript.TestScript, _ bool, _ []strin
 	if len(secrets) < 3 { // two resets at least, and the key of a link
 		ts.Fatalf("the tenant was told %d secrets: this script shows nothing", len(secrets))
 	}
-	var needles []needle
-	for n, s := range secrets {
-		for how, form := range forms(s) {
-			needles = append(needles, needle{fmt.Sprintf("secret %d, %s", n, how), form})
-		}
-	}
+	search := secrettest.NewSearch(secrets)
 	places, found := 0, []string{}
 	look := func(where string, b []byte) {
 		places++
-		for _, n := range needles {
-			if bytes.Contains(b, n.form) {
-				found = append(found, where+" ("+n.what+")")
-			}
+		for _, what := range search.In(b) {
+			found = append(found, where+" ("+what+")")
 		}
 	}
 	ts.Check(filepath.WalkDir(work, func(path string, d fs.DirEntry, err error) error {
@@ -159,7 +150,8 @@ func (k *scriptCommands) secretless(ts *testscript.TestScript, _ bool, _ []strin
 	}
 }
 
-// lookAtAnswers asks for everything that can be listed and for each run and case.
+// lookAtAnswers asks for everything that can be listed and for all that the API says
+// of each thing in the lists.
 func (k *scriptCommands) lookAtAnswers(ts *testscript.TestScript, look func(string, []byte)) {
 	var doc struct {
 		Paths map[string]map[string]any
@@ -167,15 +159,19 @@ func (k *scriptCommands) lookAtAnswers(ts *testscript.TestScript, look func(stri
 	ask(ts, "owner", "GET", "/api/openapi.json", nil, &doc)
 	var paths []string
 	for p, methods := range doc.Paths {
-		if _, ok := methods["get"]; ok && !strings.Contains(p, "{") {
-			paths = append(paths, p)
+		if _, ok := methods["get"]; !ok {
+			continue
 		}
-	}
-	for _, of := range []string{"runs", "cases", "actions"} {
-		var all struct{ Items []struct{ ID string } }
-		ask(ts, "owner", "GET", "/api/"+of, nil, &all)
-		for _, i := range all.Items {
-			paths = append(paths, "/api/"+of+"/"+i.ID)
+		base, one, _ := strings.Cut(p, "/{id}")
+		switch {
+		case !strings.Contains(p, "{"):
+			paths = append(paths, p)
+		case !strings.Contains(base+one, "{"):
+			var all struct{ Items []struct{ ID string } }
+			ask(ts, "owner", "GET", base, nil, &all)
+			for _, i := range all.Items {
+				paths = append(paths, base+"/"+url.PathEscape(i.ID)+one)
+			}
 		}
 	}
 	if len(paths) < 10 {
@@ -186,38 +182,4 @@ func (k *scriptCommands) lookAtAnswers(ts *testscript.TestScript, look func(stri
 		ask(ts, "owner", "GET", p, nil, &b)
 		look(p, b)
 	}
-}
-
-type needle struct {
-	what string
-	form []byte
-}
-
-// forms are the ways in which a secret could be written: as it is, escaped, encoded,
-// as a part of something longer that was encoded, in the other width.
-func forms(s string) map[string][]byte {
-	out := map[string][]byte{
-		"plain": []byte(s), "in a URL": []byte(url.QueryEscape(s)), "in a path": []byte(url.PathEscape(s)), "hex": []byte(hex.EncodeToString([]byte(s))),
-	}
-	if q, err := json.Marshal(s); err == nil {
-		out["JSON"] = bytes.Trim(q, `"`)
-	}
-	var plain bytes.Buffer
-	e := json.NewEncoder(&plain)
-	e.SetEscapeHTML(false)
-	if e.Encode(s) == nil {
-		out["JSON, unescaped"] = bytes.Trim(plain.Bytes(), "\"\n")
-	}
-	for _, u := range utf16.Encode([]rune(s)) {
-		out["UTF-16LE"] = append(out["UTF-16LE"], byte(u), byte(u>>8))
-	}
-	for name, enc := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
-		for pad := range 3 { // at each place of a group of three; the ends depend on neighbours
-			t := enc.EncodeToString(append(make([]byte, pad), s...))
-			from := (pad*8 + 5) / 6
-			to := (pad + len(s)) * 8 / 6
-			out[fmt.Sprint(name, " at ", pad)] = []byte(t[from:to])
-		}
-	}
-	return out
 }

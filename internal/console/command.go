@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
+	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/fault"
@@ -18,6 +21,7 @@ func (c *Console) commands() {
 	c.mux.HandleFunc("POST /approvals/{id}/reject", c.reject)
 	c.mux.HandleFunc("POST /actions/{id}/undo", c.undo)
 	c.mux.HandleFunc("POST /runs/{id}/undo", c.undo)
+	c.mux.HandleFunc("POST /actions/{id}/extend", c.extend)
 	c.mux.HandleFunc("POST /cases/{id}/verdict", c.verdict)
 	c.mux.HandleFunc("POST /identities/{id}/start", c.start)
 	c.mux.HandleFunc("POST /hold", c.setHold)
@@ -85,6 +89,25 @@ func (c *Console) undo(w http.ResponseWriter, r *http.Request) {
 		return at("runs", string(v.Run.ID), "undoing"), err
 	})
 }
+
+// extend counts from the end that the form showed: sent twice, it says the same.
+func (c *Console) extend(w http.ResponseWriter, r *http.Request) {
+	c.command(w, r, func(ctx context.Context, op access.Operator) (string, error) {
+		from, err := time.Parse(time.RFC3339Nano, r.PostForm.Get("from"))
+		if err != nil {
+			return "", fault.Errorf(fault.Invalid, "the form does not say from when: load the page again")
+		}
+		hours, err := strconv.Atoi(r.PostForm.Get("hours"))
+		if err != nil || hours < 1 || hours > maxExtendHours {
+			return "", fault.Errorf(fault.Invalid, "hours must be a whole number from 1 to %d", maxExtendHours)
+		}
+		v, err := c.desk.Extend(ctx, op, action.ID(r.PathValue("id")), from.Add(time.Duration(hours)*time.Hour), r.PostForm.Get("reason"))
+		return at("actions", string(v.ID), "extended"), err
+	})
+}
+
+// maxExtendHours is a year; the playbook's own bound is less.
+const maxExtendHours = 8760
 
 func (c *Console) verdict(w http.ResponseWriter, r *http.Request) {
 	c.command(w, r, func(ctx context.Context, op access.Operator) (string, error) {

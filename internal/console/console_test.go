@@ -259,6 +259,16 @@ func TestForms(t *testing.T) {
 	g := newGallery(t)
 	owner, analyst := g.as(t, "owner"), g.as(t, "analyst")
 	approve := "/approvals/" + string(g.asked.ID) + "/approve"
+	acting, err := g.Desk.ActionView(t.Context(), g.Operator("owner"), g.act)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stands := acting.ExpiresAt.Format(time.RFC3339Nano)
+	for b, want := range map[*browser]bool{owner: true, analyst: false} {
+		if has := strings.Contains(b.get("/actions/"+string(g.act)).Body.String(), `value="`+stands+`"`); has != want {
+			t.Errorf("a form to let it stand longer: %v, want %v", has, want)
+		}
+	}
 	for name, c := range map[string]struct {
 		b     *browser
 		path  string
@@ -271,6 +281,12 @@ func TestForms(t *testing.T) {
 		"approve as an analyst":    {analyst, approve, []string{"plan", g.asked.PlanHash, "read", "yes"}, 403, ""},
 		"reject without a reason":  {owner, "/approvals/" + string(g.asked.ID) + "/reject", []string{"plan", g.asked.PlanHash}, 400, ""},
 		"undo without a reason":    {owner, "/actions/" + string(g.act) + "/undo", nil, 400, ""},
+		"extend without a reason":  {owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "1"}, 400, ""},
+		"extend by words":          {owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "many", "reason", "r"}, 400, ""},
+		"extend from nowhen":       {owner, "/actions/" + string(g.act) + "/extend", []string{"hours", "1", "reason", "r"}, 400, ""},
+		"extend for a year":        {owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "8760", "reason", "r"}, 403, ""},
+		"extend for ever":          {owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "8761", "reason", "r"}, 400, ""},
+		"extend as an analyst":     {analyst, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "1", "reason", "r"}, 403, ""},
 		"verdict without a word":   {owner, "/cases/" + g.cas + "/verdict", nil, 400, ""},
 		"an empty note":            {analyst, "/cases/" + g.cas + "/notes", nil, 400, ""},
 		"a note by an auditor":     {g.as(t, "auditor"), "/cases/" + g.cas + "/notes", []string{"text", "x"}, 403, ""},
@@ -321,6 +337,8 @@ func TestForms(t *testing.T) {
 	}{
 		{"approve", owner, approve, []string{"plan", g.asked.PlanHash, "read", "yes"}, "/runs/" + string(g.waiting) + "?said=approved"},
 		{"start", analyst, "/identities/" + string(g.quiet) + "/start", []string{"playbook", "token-theft", "reason", "a caller"}, "/runs/"},
+		{"extend", owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "12", "reason", "still looking"}, "/actions/" + string(g.act) + "?said=extended"},
+		{"extend again", owner, "/actions/" + string(g.act) + "/extend", []string{"from", stands, "hours", "12", "reason", "still looking"}, "/actions/" + string(g.act) + "?said=extended"},
 		{"undo", owner, "/actions/" + string(g.act) + "/undo", []string{"reason", "wrong"}, "/runs/"},
 		{"note", analyst, "/cases/" + g.cas + "/notes", []string{"text", "rang back"}, "/cases/" + g.cas + "?said=noted"},
 		{"answer", analyst, "/cases/" + g.cas + "/notes", []string{"question", "triage.others", "answer", "no"}, "/cases/" + g.cas + "?said=noted"},

@@ -134,6 +134,7 @@ var said = map[string]string{
 	"approved":  "Approved. The steps are on their way; nothing counts as done until it is verified.",
 	"rejected":  "Rejected. The reason is in the trail.",
 	"undoing":   "The undo is on its way.",
+	"extended":  "It stands longer. The reason is in the trail.",
 	"started":   "Started.",
 	"stopped":   "All writes are stopped.",
 	"resumed":   "Writes go on.",
