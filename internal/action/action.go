@@ -103,6 +103,12 @@ const (
 	FillSince      Fill = "since"      // when the earliest of them happened, RFC 3339 in UTC
 )
 
+// The parameters of actions that tell Defender what alerts were.
+const (
+	ParamAlertIDs       = "alert_ids"      // ids, comma-separated
+	ParamClassification = "classification" // Microsoft's word
+)
+
 // A Request asks an implementation to look at, do or read back one target.
 type Request struct {
 	ID      ID

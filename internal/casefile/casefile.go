@@ -109,6 +109,9 @@ func (c Case) Absorb(a risk.Assessment, signals []signal.Signal, now time.Time) 
 		})
 	c.Level, c.Score = a.Level, a.Score
 	c.Reason = "nothing is open any more: its sources or a verdict closed it"
+	if p := Propose(c, JudgedOf(signals, nil), signals); p != nil {
+		c.Reason = "nothing is open any more, and a verdict is awaited: " + p.By[len(p.By)-1].Text()
+	}
 	if len(a.Reasons) > 0 {
 		c.Reason = a.Reasons[0].Text
 	}

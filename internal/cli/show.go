@@ -172,6 +172,9 @@ func printCase(s sheet, v desk.CaseView) {
 	if c.Verdict != nil {
 		s.field("verdict", strings.TrimSuffix(fmt.Sprintf("%s, by %s at %s: %s", c.Verdict.Word, c.Verdict.By, stamp(c.Verdict.At), c.Verdict.Reason), ": "))
 	}
+	if v.Proposal != nil {
+		s.field("proposed", string(v.Proposal.Word)+": "+v.Proposal.Text)
+	}
 	s.waits(v.Waits)
 	if v.Assessment != nil {
 		s.assessment(*v.Assessment)

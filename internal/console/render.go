@@ -265,6 +265,8 @@ func kindName(kind string) string {
 		return "signal"
 	case "risk":
 		return "Microsoft's level"
+	case "judged":
+		return "said in Defender"
 	case "record":
 		return "recorded"
 	case "action.intent":

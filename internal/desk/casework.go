@@ -101,8 +101,15 @@ func (s *Service) input(ctx context.Context, t identity.Tenant, id identity.ID) 
 		return in, err
 	}
 	v, ok, err := s.store.LastVerdict(ctx, t, id)
+	if err != nil {
+		return in, err
+	}
 	if ok {
 		in.Verdict = risk.Verdict{Word: string(v.Word), At: v.At}
+	}
+	open, err := s.store.Cases(ctx, CaseFilter{Tenant: t, Identity: id, Status: Open()}, Page{Limit: 1})
+	if len(open.Items) > 0 {
+		in.CaseSince = open.Items[0].OpenedAt
 	}
 	return in, err
 }
@@ -383,7 +390,7 @@ func (s *Service) consequences(ctx context.Context, c casefile.Case, i identity.
 	}
 	var out []Consequence
 	for _, w := range []casefile.Word{casefile.Compromised, casefile.Safe, casefile.Benign} {
-		in.Verdict = risk.Verdict{Word: string(w), At: now}
+		in.Verdict, in.CaseSince = risk.Verdict{Word: string(w), At: now}, time.Time{}
 		a := risk.Assess(in, now)
 		x := Consequence{Word: w, Level: a.Level, Score: a.Score}
 		x.Here = append(x.Here, "The case is closed with your name; the verdict cannot be changed. What is new afterwards opens another case.")
@@ -405,6 +412,7 @@ func (s *Service) consequences(ctx context.Context, c casefile.Case, i identity.
 			x.There = told(map[casefile.Word]risk.TransitionID{casefile.Safe: "T16", casefile.Benign: "T11"}[w])
 			x.Lasting = append(x.Lasting, "What was contained stays so until it is undone.")
 		}
+		x.There = append(x.There, s.classify(w, in.Signals)...)
 		for _, r := range risk.Residuals(in.Signals, i.Accounts, in.Verdict) {
 			x.Lasting = append(x.Lasting, r.Account+": "+r.Text)
 		}

@@ -326,12 +326,15 @@ func (s *Service) again(tx Tx, i identity.Identity, now time.Time) error {
 	if ok {
 		in.Verdict = risk.Verdict{Word: string(v.Word), At: v.At}
 	}
-	a := risk.Assess(in, now)
-	if err := tx.PutAssessment(a); err != nil {
-		return err
-	}
 	c, open, err := tx.OpenCase(i.Tenant, i.ID)
 	if err != nil {
+		return err
+	}
+	if open {
+		in.CaseSince = c.OpenedAt
+	}
+	a := risk.Assess(in, now)
+	if err := tx.PutAssessment(a); err != nil {
 		return err
 	}
 	if !open {

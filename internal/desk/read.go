@@ -376,6 +376,13 @@ func (s *Service) timeline(ctx context.Context, op access.Operator, i identity.I
 	if err != nil {
 		return nil, false, err
 	}
+	judged, err := s.judged(ctx, i.Tenant, i.ID, sigs.Items)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, j := range judged {
+		events = append(events, Event{At: j.At, Kind: "judged", Text: j.Text(), Type: j.Classification})
+	}
 	events = slices.Concat(events, past, told)
 	// Stable: entries of one instant keep the order in which they were committed.
 	slices.SortStableFunc(events, func(a, b Event) int { return b.At.Compare(a.At) })
@@ -426,6 +433,11 @@ func (s *Service) CaseView(ctx context.Context, op access.Operator, id casefile.
 	if v.Verdicts, err = s.consequences(ctx, c, i, in, v.Investigation); err != nil {
 		return v, err
 	}
+	judged, err := s.judged(ctx, c.Tenant, c.Identity, in.Signals)
+	if err != nil {
+		return v, err
+	}
+	v.Proposal = casefile.Propose(c, judged, in.Signals)
 	v.Timeline, v.Truncated, err = s.timeline(ctx, op, i, AuditFilter{Tenant: c.Tenant, Case: c.ID}, SignalFilter{Tenant: c.Tenant, Identity: c.Identity})
 	return v, err
 }

@@ -88,7 +88,7 @@ type Fact struct {
 // An Event is one line of a timeline.
 type Event struct {
 	At           time.Time      `json:"at"`
-	Kind         string         `json:"kind"` // "signal", "risk" (Microsoft's opinion), "assessment", "record", or an audit kind such as "action.verified"
+	Kind         string         `json:"kind"` // "signal", "risk" (Microsoft's opinion), "judged" (what was made of an alert or incident at Defender), "assessment", "record", or an audit kind such as "action.verified"
 	Text         string         `json:"text"`
 	Actor        access.Actor   `json:"actor,omitempty"`
 	Level        signal.Level   `json:"level,omitempty"`  // of signals, opinions and sign-ins
@@ -128,6 +128,8 @@ type CaseView struct {
 	Who        Who              `json:"who"`
 	Assessment *risk.Assessment `json:"assessment,omitempty"`
 	Work
+	// Proposal is the verdict that Defender's classifications amount to; nil: none.
+	Proposal *casefile.Proposal `json:"proposal,omitempty"`
 	// Verdicts says what each verdict would do; none once it was given.
 	Verdicts      []Consequence          `json:"verdicts,omitempty"`
 	Investigation casefile.Investigation `json:"investigation"`

@@ -433,6 +433,11 @@ func (b *batch) assess(id identity.ID) (on []string, err error) {
 	if in.Exceptions, err = b.exceptions(); err != nil {
 		return nil, err
 	}
+	if c, open, err := b.tx.OpenCase(b.tenant, id); err != nil {
+		return nil, err
+	} else if open {
+		in.CaseSince = c.OpenedAt
+	}
 	old, err := b.tx.Assessment(b.tenant, id)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return nil, err

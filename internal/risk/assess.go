@@ -139,6 +139,9 @@ func (n *numbers) contributions(in Input, now time.Time, book *accountBook) []*c
 			c.p *= math.Exp2(-days / halfLife)
 		}
 		c.except(in, now)
+		if !s.State.Open() {
+			c.said += "; closed in Defender, " + made(*s) + ", and counts until a verdict is given here"
+		}
 		c.attack, c.accounts = c.e.Attack, book.of(s.Subject)
 		list = append(list, c)
 	}
@@ -146,6 +149,17 @@ func (n *numbers) contributions(in Input, now time.Time, book *accountBook) []*c
 	return slices.CompactFunc(list, func(a, b *contribution) bool {
 		return a.s.Source == b.s.Source && a.s.ExternalID == b.s.ExternalID && byStrength(a, b) == 0
 	})
+}
+
+// made says what somebody made of an alert at its source.
+func made(s signal.Signal) string {
+	switch s.Classification {
+	case "":
+		return "where nobody said what it was"
+	case signal.TruePositive:
+		return "as a true positive"
+	}
+	return fmt.Sprintf("as %q", s.Classification)
 }
 
 // except lowers c by the exceptions that cover it, once however many they are, and
@@ -187,8 +201,9 @@ func byStrength(a, b *contribution) int {
 
 // counts reports whether a signal still speaks: its source keeps it open and no
 // later verdict of an operator closed it.
+// An alert whose work ended at its source while the case is open speaks until then.
 func counts(s *signal.Signal, in *Input) bool {
-	if !s.State.Open() {
+	if !s.State.Open() && !closedInCase(s, in) {
 		return false
 	}
 	v := in.Verdict
@@ -196,6 +211,12 @@ func counts(s *signal.Signal, in *Input) bool {
 		return false // nobody else closes it
 	}
 	return v.Word != "safe" && v.Word != "benign" || s.UpdatedAt.After(v.At)
+}
+
+// closedInCase reports whether s is an alert that was closed at its source while the
+// identity's case was open, without being called false or expected.
+func closedInCase(s *signal.Signal, in *Input) bool {
+	return !in.CaseSince.IsZero() && s.ClosedUnjudged() && s.UpdatedAt.After(in.CaseSince)
 }
 
 // same reports whether two contributions are the same attack from the same place,
@@ -354,7 +375,12 @@ func (n *numbers) floors(in Input, list []*contribution, book *accountBook) []fl
 		case c.s.Level.Rank() >= signal.LevelLow.Rank():
 			// However little its type says and however old it is: what its source holds
 			// open is not nothing. How much higher is the account's level to say.
-			raise(c.accounts, signal.LevelLow, func() string { return "its source still holds a detection open" })
+			raise(c.accounts, signal.LevelLow, func() string {
+				if !c.s.State.Open() {
+					return "an alert was closed at its source, and a verdict is awaited here"
+				}
+				return "its source still holds a detection open"
+			})
 		}
 	}
 	if in.Verdict.Word == "compromised" && speaks(in) {

@@ -14,7 +14,7 @@ import (
 
 // Rules is the version of the arithmetic and of the catalogue's weights; it is
 // stored with each assessment.
-const Rules = "2026-11.4"
+const Rules = "2026-11.5"
 
 // An Input is everything an assessment rests on.
 type Input struct {
@@ -23,6 +23,10 @@ type Input struct {
 	Signals  []signal.Signal      `json:"signals"`      // any order; Raw is not looked at
 	Accounts []signal.AccountRisk `json:"accountRisks"` // what the sources say of the accounts as a whole
 	Verdict  Verdict              `json:"verdict,omitzero"`
+	// CaseSince is when the identity's open case was opened; zero: it has none. An alert
+	// that was closed at its source since then, and that nobody called false or expected
+	// there, still counts: whether the account is safe is for the case's verdict to say.
+	CaseSince time.Time `json:"caseSince,omitzero"`
 	// Exceptions are the tenant's; those not in force at the time of the assessment
 	// count for nothing.
 	Exceptions []Exception `json:"exceptions,omitempty"`

@@ -18,11 +18,9 @@ import (
 )
 
 const (
-	paramAlertIDs       = "alert_ids"
-	paramClassification = "classification"
-	paramDetermination  = "determination"
-	paramStatus         = "status"
-	paramAlerts         = "alerts"
+	paramDetermination = "determination"
+	paramStatus        = "status"
+	paramAlerts        = "alerts"
 )
 
 // maxAlerts is how many alerts one action may name: every reading of them is that
@@ -93,8 +91,8 @@ func (j *judgement) Spec() action.Spec {
 	s.Title = "Classify Defender's alerts" + of
 	s.Summary = "The alerts that name the account carry the verdict at Defender: classification, determination and status."
 	s.Params = action.Params{
-		{Name: paramAlertIDs, Type: "string", Required: true, Fill: action.FillAlertIDs, Text: fmt.Sprintf("Ids of the alerts, comma-separated, at most %d; those that do not name the account are left alone.", maxAlerts)},
-		{Name: paramClassification, Type: "string", Required: true, Text: "`truePositive`, `falsePositive` or `informationalExpectedActivity`."},
+		{Name: action.ParamAlertIDs, Type: "string", Required: true, Fill: action.FillAlertIDs, Text: fmt.Sprintf("Ids of the alerts, comma-separated, at most %d; those that do not name the account are left alone.", maxAlerts)},
+		{Name: action.ParamClassification, Type: "string", Required: true, Text: "`truePositive`, `falsePositive` or `informationalExpectedActivity`."},
 		{Name: paramDetermination, Type: "string", Text: "One of Microsoft's words, such as `compromisedAccount`; without it `compromisedAccount`, `notMalicious` or `confirmedActivity`, as the classification has it."},
 		{Name: paramStatus, Type: "string", Default: "resolved", Text: "`resolved`, `inProgress` or `unchanged`."},
 	}
@@ -208,13 +206,13 @@ func (j *judgement) wish(r action.Request) (w alertWish, err error) {
 	if j.restores() {
 		return restoring(r)
 	}
-	if w.ids, err = ids(r, paramAlertIDs, isAlertID); err != nil {
+	if w.ids, err = ids(r, action.ParamAlertIDs, isAlertID); err != nil {
 		return w, err
 	}
 	text := func(name string) string { v, _ := r.Params[name].(string); return strings.TrimSpace(v) }
-	class, ok := word(text(paramClassification), classifications)
+	class, ok := word(text(action.ParamClassification), classifications)
 	if !ok || usual[class] == "" {
-		return w, fault.Errorf(fault.Invalid, "%s: %q is none that a verdict has", paramClassification, line(text(paramClassification)))
+		return w, fault.Errorf(fault.Invalid, "%s: %q is none that a verdict has", action.ParamClassification, line(text(action.ParamClassification)))
 	}
 	det, ok := word(cmp.Or(text(paramDetermination), usual[class]), determinations)
 	if !ok {
