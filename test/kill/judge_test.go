@@ -288,6 +288,7 @@ func (s *scene) settle(t *testing.T, p *server) rows {
 func (s *scene) judge(t *testing.T, r rows) {
 	t.Helper()
 	s.judgeEnds(t, r)
+	s.judgeSecrets(t)
 	trail := s.verifyTrail(t)
 	ledger := s.lab.ledger(t)
 	rep := witness.Compare(trail, ledger, s.lab.ClientID, s.cast.protected)

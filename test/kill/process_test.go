@@ -77,7 +77,7 @@ type lab struct {
 func startLab(t testing.TB, bin, dir string, seed uint64, users int) *lab {
 	t.Helper()
 	args := []string{"lab", "graph", "--json", "--listen", "127.0.0.1:0", "--ca-out", filepath.Join(dir, "ca.pem"),
-		"--seed", fmt.Sprint(seed), "--users", fmt.Sprint(users), "--speed", fmt.Sprint(speed)}
+		"--seed", fmt.Sprint(seed), "--users", fmt.Sprint(users), "--speed", fmt.Sprint(speed), "--passwords-out", filepath.Join(dir, passwords)}
 	for _, f := range faults() {
 		args = append(args, "--fault", f)
 	}
@@ -201,6 +201,7 @@ func (s *scene) start(t testing.TB) *server {
 	fmt.Fprintf(log, "=== life %d\n", s.lives)
 	c := exec.CommandContext(context.Background(), s.bin, "serve", "--config", s.config, "--speed", fmt.Sprint(speed), "--lease", lease.String())
 	c.Stderr, c.Stdout = log, log
+	c.Env = append(os.Environ(), "GOTRACEBACK=all")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +219,17 @@ func (s *scene) start(t testing.TB) *server {
 func (p *server) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.done
+}
+
+// crash ends it as an unrecovered panic would: with what every goroutine does in its
+// log.
+func (p *server) crash() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it may have ended already
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		p.kill()
+	}
 }
 
 // stop asks it to end and returns how it did.
