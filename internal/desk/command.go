@@ -274,8 +274,12 @@ func (s *Service) PlanFor(ctx context.Context, op access.Operator, playbookID st
 	if err != nil {
 		return RunView{}, err
 	}
+	rests, err := s.relies(ctx, plan, i)
+	if err != nil {
+		return RunView{}, err
+	}
 	now := s.now().UTC()
-	v := RunView{Who: who(i), Ref: plan.Playbook, Plan: &plan, Steps: s.planSteps(plan, i), At: now}
+	v := RunView{Who: who(i), Ref: plan.Playbook, Plan: &plan, Steps: s.planSteps(plan, i, rests), At: now}
 	v.Run = RunSummary{Tenant: i.Tenant, Identity: i.ID, Name: i.Name, Playbook: playbookID, Title: plan.Title, AskedBy: access.ByOperator(op.ID)}
 	for _, st := range v.Steps {
 		if st.Skip == "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/desk/desktest"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -345,6 +346,8 @@ func TestPlanWritesNothingAndStartGoesThroughTheSameGuards(t *testing.T) {
 	quiet := desktest.Person(3, "Kim Meadow", "kim.meadow@corp.example", s.Now())
 	guarded := desktest.Person(5, "Emergency access", "emergency@corp.example", s.Now())
 	s.Store.Seed(quiet, guarded)
+	s.Store.SeedRecords(record.Record{Tenant: quiet.Tenant, Source: record.Application, ExternalID: "app-1", Title: "Payroll export", At: s.Now(),
+		Others: []record.Party{{Role: "owner", Ref: quiet.Accounts[0].Ref}}})
 	op := s.Operator("analyst")
 	plan, err := s.Desk.PlanFor(t.Context(), op, "leaked-credentials", quiet.ID)
 	if err != nil || len(plan.Steps) != 2 || plan.Plan.Hash == "" {
@@ -353,6 +356,9 @@ func TestPlanWritesNothingAndStartGoesThroughTheSameGuards(t *testing.T) {
 	st := plan.Steps[1]
 	if st.Now != "enabled" || !strings.Contains(st.Undone, "Enable") || st.Breaks == "" || st.Cost == "" || st.Approval == nil {
 		t.Errorf("step: now %q, undone %q, breaks %q, cost %q, approval %v", st.Now, st.Undone, st.Breaks, st.Cost, st.Approval)
+	}
+	if !strings.Contains(st.Breaks, "nobody else owns Payroll export") {
+		t.Errorf("what rests on it is not said: %q", st.Breaks)
 	}
 	if n, _ := s.Store.Pulse(t.Context()); n != 0 {
 		t.Errorf("the dry run wrote %d entries", n)
@@ -369,6 +375,9 @@ func TestPlanWritesNothingAndStartGoesThroughTheSameGuards(t *testing.T) {
 	v, err := s.Desk.Start(t.Context(), op, "leaked-credentials", quiet.ID, plan.Plan.Hash, "a caller told us")
 	if err != nil || v.Run.Why != "a caller told us" || v.Run.Case == "" {
 		t.Fatalf("start: %+v, %v; want a run in a case of its own", v.Run, err)
+	}
+	if !strings.Contains(v.Steps[1].Breaks, "nobody else owns Payroll export") {
+		t.Errorf("what rests on it is not said with the run: %q", v.Steps[1].Breaks)
 	}
 	if len(entries(s, audit.CaseOpened)) != 1 || len(entries(s, audit.RunStarted)) != 1 {
 		t.Error("the trail does not say that a case was opened and a run started")

@@ -56,7 +56,11 @@ func (s *Service) runView(ctx context.Context, op access.Operator, r run.Run) (R
 		v.Version += q.Version
 	}
 	if r.Plan != nil {
-		v.Steps = s.steps(r, i, byID, asked.Items)
+		rests, err := s.relies(ctx, *r.Plan, i)
+		if err != nil {
+			return v, fmt.Errorf("run %s: %w", r.ID, err)
+		}
+		v.Steps = s.steps(r, i, rests, byID, asked.Items)
 		if err := s.adopted(ctx, op, r, v.Steps); err != nil {
 			return v, err
 		}
@@ -99,8 +103,8 @@ func (s *Service) adopted(ctx context.Context, op access.Operator, r run.Run, st
 }
 
 // steps merges the plan's steps with how far the run is.
-func (s *Service) steps(r run.Run, i identity.Identity, acts map[action.ID]ActionView, asked []approval.Request) []StepView {
-	out := s.planSteps(*r.Plan, i)
+func (s *Service) steps(r run.Run, i identity.Identity, rests reliance, acts map[action.ID]ActionView, asked []approval.Request) []StepView {
+	out := s.planSteps(*r.Plan, i, rests)
 	for n := range out {
 		st := &out[n]
 		for _, have := range r.Steps {
@@ -123,10 +127,10 @@ func (s *Service) steps(r run.Run, i identity.Identity, acts map[action.ID]Actio
 }
 
 // planSteps describes each step of a plan for a person who must decide.
-func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
+func (s *Service) planSteps(p playbook.Plan, i identity.Identity, rests reliance) []StepView {
 	out := make([]StepView, 0, len(p.Steps))
 	for _, st := range p.Steps {
-		v := StepView{Step: st, State: run.StepPending, Now: present(st.Action, st.Account, i), Breaks: breaks(st, i), Undone: s.undone(st), Cost: s.cost(st)}
+		v := StepView{Step: st, State: run.StepPending, Now: present(st.Action, st.Account, i), Breaks: breaks(st, i, rests), Undone: s.undone(st), Cost: s.cost(st)}
 		switch {
 		case st.Skip != "":
 			v.State, v.Reason = run.StepSkipped, st.Skip
@@ -146,8 +150,8 @@ func (s *Service) planSteps(p playbook.Plan, i identity.Identity) []StepView {
 }
 
 // breaks says what stops working for the person or workload behind the account.
-func breaks(st playbook.Step, i identity.Identity) string {
-	if more := blast(st, i); more != "" {
+func breaks(st playbook.Step, i identity.Identity, rests reliance) string {
+	if more := blast(st, i, rests); more != "" {
 		return plainly(st) + "; " + more
 	}
 	return plainly(st)
