@@ -321,22 +321,52 @@ func (s *session) still(tx *view, f *Facts) error {
 	return err
 }
 
-// usableAdmins counts the usable Global Administrators less those that were
-// disrupted since the directory was read: two of them in one campaign must not
-// both pass for the last but one. It asks only when i is one.
+// usableAdmins counts the usable Global Administrators, i included, as far as it
+// matters whether there is another: not one that was disrupted since the directory was
+// read, for two of them in one campaign must not both pass for the last but one, and not
+// one that is known to be disabled since. It asks only when i is one.
 func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.DirectoryFacts) (int, error) {
-	usable := len(dir.UsableGlobalAdmins)
-	if !globalAdmin(i) || usable == 0 {
-		return usable, nil
+	others := run.OtherAdmins(i, dir)
+	if !globalAdmin(i) || len(others) == 0 {
+		return 1 + len(others), nil
 	}
-	var others []string
-	for _, id := range dir.UsableGlobalAdmins {
-		if !owns(i, id) {
-			others = append(others, identity.Account{Ref: identity.Ref{Provider: identity.EntraID, ObjectID: id}}.Key())
+	another, err := s.another(tx, identity.KeyEntraObject, others, dir.AsOf)
+	if err != nil || another {
+		return 1 + len(others), err
+	}
+	return 1, nil
+}
+
+// another reports whether one of the accounts, which could sign in when they were read,
+// can still as far as is known.
+func (s *session) another(tx Tx, kind identity.KeyKind, accounts []string, read time.Time) (bool, error) {
+	gone, err := tx.Touched(s.tenant, accounts, s.disruptive, read.Add(-unseen))
+	if err != nil {
+		return false, err
+	}
+	for _, account := range accounts {
+		if slices.Contains(gone, account) {
+			continue
+		}
+		key := identity.Key{Kind: kind, Value: account}
+		owners, err := tx.IdentitiesByKeys(s.tenant, []identity.Key{key})
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(owners, func(i identity.Identity) bool { return shut(i, key, read) }) {
+			return true, nil
 		}
 	}
-	gone, err := tx.Touched(s.tenant, others, s.disruptive, dir.AsOf.Add(-unseen))
-	return usable - len(gone), err
+	return false, nil
+}
+
+// shut reports whether the account of i with the key was seen disabled or gone after the
+// time.
+func shut(i identity.Identity, key identity.Key, after time.Time) bool {
+	return slices.ContainsFunc(i.Accounts, func(a identity.Account) bool {
+		f := a.Facts
+		return f.AsOf.After(after) && (f.Enabled != nil && !*f.Enabled || f.Found != nil && !*f.Found) && a.Key() == key.Value
+	})
 }
 
 // unseen is how long before a reading a change may have been made that it does not
@@ -344,8 +374,8 @@ func (s *session) usableAdmins(tx Tx, i identity.Identity, dir connector.Directo
 const unseen = 15 * time.Minute
 
 // withoutPeers does for the groups of Active Directory whose last member is protected
-// what usableAdmins does for Global Administrators: i is the last in one when all the
-// others that could sign in were disrupted since they were read.
+// what usableAdmins does for Global Administrators: i is the last in one when none of the
+// others that could sign in when they were read still can.
 func (s *session) withoutPeers(tx Tx, i identity.Identity) (identity.Identity, error) {
 	for n, a := range i.Accounts {
 		if a.Facts.OnPremises == nil || len(a.Facts.OnPremises.Peers) == 0 {
@@ -354,11 +384,11 @@ func (s *session) withoutPeers(tx Tx, i identity.Identity) (identity.Identity, e
 		p := *a.Facts.OnPremises
 		p.LastOf = slices.Clone(p.LastOf)
 		for group, peers := range p.Peers {
-			gone, err := tx.Touched(s.tenant, peers, s.disruptive, a.Facts.RolesAsOf.Add(-unseen))
+			another, err := s.another(tx, identity.KeySID, peers, a.Facts.RolesAsOf)
 			if err != nil {
 				return i, err
 			}
-			if len(gone) >= len(peers) {
+			if !another {
 				p.LastOf = append(p.LastOf, group)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/audit"
 	"github.com/seed-f47efad2/cordon/internal/campaign"
+	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
@@ -380,6 +381,71 @@ func TestTheLastTwoDoNotBothGo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of the last two one was disabled by somebody else since the group was read, and
+// Cordon has seen it: the other one is the last.
+func TestWhoIsKnownToBeDisabledIsNoOther(t *testing.T) {
+	t.Parallel()
+	const sid = "S-1-5-21-1-2-3-200"
+	for name, onPremises := range map[string]bool{"a Global Administrator": false, "a Domain Admin": true} {
+		for seen, refused := range map[time.Duration]bool{-time.Minute: false, time.Minute: true} {
+			t.Run(fmt.Sprint(name, " ", seen), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					h := newHouse(t)
+					<-time.After(2 * time.Minute)
+					one, other := person(1), person(2)
+					for n, i := range []*identity.Identity{&one, &other} {
+						f := &i.Accounts[0].Facts
+						f.RolesAsOf = f.RolesAsOf.Add(-2 * time.Minute)
+						if i.Accounts[0].ObjectID = fmt.Sprint("ga-", n+1); onPremises {
+							i.Accounts[0].Ref = identity.Ref{Provider: identity.ActiveDirectory, SID: fmt.Sprint(sid, n+1)}
+							f.OnPremises = &identity.OnPremises{Class: identity.ClassUser, Peers: map[string][]string{"Domain Admins": {fmt.Sprint(sid, 2-n)}}}
+						}
+					}
+					off := false
+					other.Accounts[0].Facts.Enabled, other.Accounts[0].Facts.AsOf = &off, one.Accounts[0].Facts.RolesAsOf.Add(seen)
+					h.update(func(tx dispatch.Tx) error { _, err := tx.PutIdentity(other); return err })
+					a := h.ask(one, disable)
+					h.start()
+					<-time.After(time.Minute)
+					if a = h.action(a); (a.State == action.RefusedState && strings.Contains(a.Reason, "last")) != refused || len(h.dir.writes) > 0 == refused {
+						t.Errorf("%s (%s), %d changes; want it refused: %v", a.State, a.Reason, len(h.dir.writes), refused)
+					}
+					h.end()
+				})
+			})
+		}
+	}
+}
+
+// A Global Administrator who was disabled is not the last usable one: giving access back
+// is not kept from them while another one is usable.
+func TestWhoCannotSignInIsNotTheLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		admin := []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
+		h.store.PutDirectory(tenant, connector.DirectoryFacts{
+			AsOf: time.Now(), UsableGlobalAdmins: []string{"ga-2"}, Holders: map[string][]identity.Role{"ga-1": admin, "ga-2": admin},
+		})
+		var all []action.Action
+		for n := 1; n <= 2; n++ {
+			i := person(n)
+			i.Accounts[0].ObjectID = fmt.Sprint("ga-", n)
+			all = append(all, h.ask(i, map[int]action.Name{1: confirm, 2: disable}[n]))
+		}
+		h.start()
+		<-time.After(time.Minute)
+		if a := h.action(all[0]); a.State != action.Verified {
+			t.Errorf("who cannot sign in: %s (%s)", a.State, a.Reason)
+		}
+		if a := h.action(all[1]); a.State != action.RefusedState {
+			t.Errorf("the last: %s (%s)", a.State, a.Reason)
+		}
+		h.end()
+	})
 }
 
 // The blast radius is exact to the identity, however many intents share a

@@ -61,9 +61,3 @@ func globalAdmin(i identity.Identity) bool {
 		return strings.EqualFold(r.TemplateID, identity.GlobalAdministrator) && r.Active
 	})
 }
-
-func owns(i identity.Identity, objectID string) bool {
-	return slices.ContainsFunc(i.Accounts, func(a identity.Account) bool {
-		return a.Provider == identity.EntraID && strings.EqualFold(a.ObjectID, objectID)
-	})
-}

@@ -102,6 +102,8 @@ type Tx interface {
 	PutAction(a action.Action) (action.Action, error)
 	Identity(t identity.Tenant, id identity.ID) (identity.Identity, error)
 	PutIdentity(i identity.Identity) (identity.Identity, error)
+	// IdentitiesByKeys returns the identities that own any of the keys.
+	IdentitiesByKeys(t identity.Tenant, keys []identity.Key) ([]identity.Identity, error)
 	Directory(t identity.Tenant) (connector.DirectoryFacts, error)
 	SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error)
 	Assessment(t identity.Tenant, id identity.ID) (risk.Assessment, error)

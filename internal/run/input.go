@@ -43,7 +43,21 @@ func WithDirectory(i identity.Identity, d connector.DirectoryFacts) identity.Ide
 // Protect says whether automation may never change i, with the directory as d
 // has it.
 func Protect(p identity.Policy, i identity.Identity, d connector.DirectoryFacts, now time.Time) identity.Protection {
-	return p.Protect(WithDirectory(i, d), len(d.UsableGlobalAdmins), d.AsOf, now)
+	return p.Protect(WithDirectory(i, d), 1+len(OtherAdmins(i, d)), d.AsOf, now)
+}
+
+// OtherAdmins returns the usable Global Administrators that are not i. Whether i is the
+// last one is a question of these alone: who cannot sign in is not it, and may be given
+// access back.
+func OtherAdmins(i identity.Identity, d connector.DirectoryFacts) []string {
+	var out []string
+	for _, id := range d.UsableGlobalAdmins {
+		key := identity.Account{Ref: identity.Ref{Provider: identity.EntraID, ObjectID: id}}.Key()
+		if !slices.ContainsFunc(i.Accounts, func(a identity.Account) bool { return a.Provider == identity.EntraID && a.Key() == key }) {
+			out = append(out, key)
+		}
+	}
+	return out
 }
 
 // Input gathers what a match or a plan for the identity rests on: its roles and

@@ -289,6 +289,15 @@ func (x *tx) PutIdentity(i identity.Identity) (identity.Identity, error) {
 	return i, nil
 }
 
+func (x *tx) IdentitiesByKeys(t identity.Tenant, keys []identity.Key) (out []identity.Identity, err error) {
+	for k, i := range x.s.identities {
+		if k.tenant == t && slices.ContainsFunc(i.Keys(), func(own identity.Key) bool { return slices.Contains(keys, own) }) {
+			out = append(out, clone(i))
+		}
+	}
+	return out, nil
+}
+
 func (x *tx) SignalsOf(t identity.Tenant, id identity.ID) ([]signal.Signal, error) {
 	return slices.Clone(x.s.signals[key{t, string(id)}]), nil
 }
