@@ -63,6 +63,16 @@ func (c *Client) Unlink(ctx context.Context, id identity.ID, account, reason str
 	return post[desk.IdentityView](ctx, c, at("identities", string(id), "unlink"), map[string]any{"account": account, "reason": reason})
 }
 
+// Tag tags an identity by hand; it needs a reason.
+func (c *Client) Tag(ctx context.Context, id identity.ID, tag identity.TagName, reason string) (desk.IdentityView, error) {
+	return post[desk.IdentityView](ctx, c, at("identities", string(id), "tag"), map[string]any{"tag": string(tag), "reason": reason})
+}
+
+// Untag takes a tag away that was given by hand; it needs a reason.
+func (c *Client) Untag(ctx context.Context, id identity.ID, tag identity.TagName, reason string) (desk.IdentityView, error) {
+	return post[desk.IdentityView](ctx, c, at("identities", string(id), "untag"), map[string]any{"tag": string(tag), "reason": reason})
+}
+
 // Exceptions lists exceptions with what each lowered.
 func (c *Client) Exceptions(ctx context.Context, t identity.Tenant) ([]desk.ExceptionView, error) {
 	return get[[]desk.ExceptionView](ctx, c, "/exceptions", filter(desk.Page{}, "tenant", t))

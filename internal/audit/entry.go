@@ -27,6 +27,8 @@ const (
 	ExceptionEnded   Kind = "exception.ended"
 	AccountLinked    Kind = "identity.linked"
 	AccountUnlinked  Kind = "identity.unlinked"
+	IdentityTagged   Kind = "identity.tagged"
+	IdentityUntagged Kind = "identity.untagged"
 	RunStarted       Kind = "run.started"
 	RunPlanned       Kind = "run.planned"
 	RunRefused       Kind = "run.refused"

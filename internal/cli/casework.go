@@ -247,6 +247,29 @@ func identityCommands(e Env) []*cobra.Command {
 			text: printIdentity,
 		}),
 		newDeed(e, deed[desk.IdentityView]{
+			use: "tag IDENTITY TAG --reason TEXT", short: "Tag an identity by hand; it takes effect at once", args: []string{"IDENTITY", "TAG"}, reason: true,
+			long: "TAG is protected (automation never changes it), sensitive, critical, VIP, PAM or\n\"Exchange server\" (they count as privileged), or honeytoken. Taken back by\nidentities untag.",
+			do: func(ctx context.Context, s *session, args []string, reason string) (desk.IdentityView, error) {
+				id, err := s.identity(ctx, args[0])
+				if err != nil {
+					return desk.IdentityView{}, err
+				}
+				return s.Tag(ctx, id, identity.TagName(args[1]), reason)
+			},
+			text: printIdentity,
+		}),
+		newDeed(e, deed[desk.IdentityView]{
+			use: "untag IDENTITY TAG --reason TEXT", short: "Take away a tag that was given by hand", args: []string{"IDENTITY", "TAG"}, reason: true,
+			do: func(ctx context.Context, s *session, args []string, reason string) (desk.IdentityView, error) {
+				id, err := s.identity(ctx, args[0])
+				if err != nil {
+					return desk.IdentityView{}, err
+				}
+				return s.Untag(ctx, id, identity.TagName(args[1]), reason)
+			},
+			text: printIdentity,
+		}),
+		newDeed(e, deed[desk.IdentityView]{
 			use: "unlink IDENTITY ACCOUNT --reason TEXT", short: "Take an account out of an identity", args: []string{"IDENTITY", "ACCOUNT"}, reason: true,
 			long: "ACCOUNT is its object id, SID or objectGUID. It goes back to the identity it was\nlinked from, with its signals, or into one of its own; that one is printed.",
 			do: func(ctx context.Context, s *session, args []string, reason string) (desk.IdentityView, error) {

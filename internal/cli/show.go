@@ -211,6 +211,13 @@ func printIdentity(s sheet, v desk.IdentityView) {
 	default:
 		s.field("protected", "no")
 	}
+	for _, t := range v.Tags {
+		by := "found by Cordon"
+		if t.By != "" {
+			by = "by " + t.By + " at " + stamp(t.At)
+		}
+		s.field("tag", fmt.Sprintf("%s (%s): %s", t.Name, by, t.Reason))
+	}
 	for _, c := range v.Identity.Conflicts {
 		s.field("conflict", fmt.Sprintf("%s names accounts of %d identities together; nothing was merged", c.From, len(c.Owners)))
 	}

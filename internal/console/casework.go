@@ -25,6 +25,8 @@ func (c *Console) casework() {
 	c.mux.HandleFunc("POST /cases/{id}/evidence", c.evidence)
 	c.mux.HandleFunc("POST /identities/{id}/link", c.link)
 	c.mux.HandleFunc("POST /identities/{id}/unlink", c.unlink)
+	c.mux.HandleFunc("POST /identities/{id}/tag", c.tag)
+	c.mux.HandleFunc("POST /identities/{id}/untag", c.untag)
 	c.mux.HandleFunc("POST /exceptions", c.makeException)
 	c.mux.HandleFunc("POST /exceptions/{id}/end", c.endException)
 }
@@ -100,6 +102,9 @@ func (casePage) Answers(task bool) []casefile.Answer {
 	}
 	return []casefile.Answer{casefile.Yes, casefile.No, casefile.Unclear, casefile.NotApplicable}
 }
+
+// TagNames are the tags that are given by hand.
+func (identityPage) TagNames() []identity.TagName { return identity.TagNames() }
 
 // Kinds are the kinds of exceptions.
 func (exceptionsPage) Kinds() []risk.ExceptionKind { return risk.ExceptionKinds() }
@@ -248,6 +253,20 @@ func (c *Console) unlink(w http.ResponseWriter, r *http.Request) {
 	c.command(w, r, func(ctx context.Context, op access.Operator) (string, error) {
 		v, err := c.desk.Unlink(ctx, op, identity.ID(r.PathValue("id")), r.PostForm.Get("account"), r.PostForm.Get("reason"))
 		return "/identities/" + url.PathEscape(string(v.Identity.ID)) + "/links?said=unlinked", err
+	})
+}
+
+func (c *Console) tag(w http.ResponseWriter, r *http.Request) {
+	c.command(w, r, func(ctx context.Context, op access.Operator) (string, error) {
+		v, err := c.desk.Tag(ctx, op, identity.ID(r.PathValue("id")), identity.TagName(r.PostForm.Get("tag")), r.PostForm.Get("reason"))
+		return at("identities", string(v.Identity.ID), "tagged"), err
+	})
+}
+
+func (c *Console) untag(w http.ResponseWriter, r *http.Request) {
+	c.command(w, r, func(ctx context.Context, op access.Operator) (string, error) {
+		v, err := c.desk.Untag(ctx, op, identity.ID(r.PathValue("id")), identity.TagName(r.PostForm.Get("tag")), r.PostForm.Get("reason"))
+		return at("identities", string(v.Identity.ID), "untagged"), err
 	})
 }
 

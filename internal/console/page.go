@@ -149,6 +149,8 @@ var said = map[string]string{
 	"campaign-resume":  "It goes on.",
 	"campaign-stop":    "Stopped. What has not left is withdrawn.",
 	"linked":           "Linked. Its signals and its case are here now.",
+	"tagged":           "Tagged. It takes effect at once.",
+	"untagged":         "The tag was taken away. It takes effect at once.",
 	"unlinked":         "Unlinked. This is where the account went.",
 	"excepted":         "In force. Whom it is about was assessed anew.",
 	"ended":            "Ended. Whom it was about was assessed anew.",

@@ -169,6 +169,14 @@ func impact(i identity.Identity, p identity.Protection) Impact {
 			raise("high", "may activate "+name)
 		}
 	}
+	for _, t := range i.Tagged() {
+		switch {
+		case t.Name == identity.TagCritical:
+			raise("critical", t.Text())
+		case t.Name.Privileges():
+			raise("high", t.Text())
+		}
+	}
 	for _, why := range p.Reasons {
 		if !p.Unknown {
 			raise("critical", why)

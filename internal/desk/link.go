@@ -20,8 +20,11 @@ import (
 
 // A Tag says what an identity is besides a person or workload, and how that is known.
 type Tag struct {
-	Name   string `json:"name"` // "protected", "sensitive", "honeytoken", "deleted", "guest"
+	Name   string `json:"name"` // "protected", "sensitive", "honeytoken", "deleted", "guest", or one given by hand
 	Reason string `json:"reason"`
+	// By is who gave it by hand, and At when; empty: Cordon found it.
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at,omitzero"`
 }
 
 // Links is who an identity is made of, was made of, and may be made of.
@@ -369,11 +372,17 @@ func names(accounts []identity.Account) []string {
 func tags(i identity.Identity, p identity.Protection, signals []signal.Signal) []Tag {
 	var out []Tag
 	add := func(name, reason string) {
-		if !slices.Contains(out, Tag{name, reason}) {
-			out = append(out, Tag{name, reason})
+		if t := (Tag{Name: name, Reason: reason}); !slices.Contains(out, t) {
+			out = append(out, t)
 		}
 	}
+	for _, t := range i.Tagged() {
+		out = append(out, Tag{Name: string(t.Name), Reason: t.Reason, By: t.By, At: t.At})
+	}
 	for _, why := range p.Reasons {
+		if slices.ContainsFunc(i.Tagged(), func(t identity.Tagging) bool { return t.Text() == why }) {
+			continue // it stands there with who gave it
+		}
 		add(map[bool]string{true: "protected until known", false: "protected"}[p.Unknown], why)
 	}
 	for _, a := range i.Accounts {

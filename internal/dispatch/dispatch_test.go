@@ -311,6 +311,34 @@ func TestProtectedIsRefused(t *testing.T) {
 	})
 }
 
+// Who is tagged protected by hand is not changed by the next request, also not by one
+// that was approved before.
+func TestTaggedByHandIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.stop(true)
+		i := person(1)
+		a := h.ask(i, disable)
+		h.start()
+		a = h.settle(a, action.Held)
+		h.update(func(tx dispatch.Tx) error {
+			got, err := tx.Identity(tenant, i.ID)
+			if err == nil {
+				if got, err = got.WithTag("Protected", "ann", "the board", time.Now()); err == nil {
+					_, err = tx.PutIdentity(got)
+				}
+			}
+			return err
+		})
+		h.stop(false)
+		if a = h.settle(a, action.RefusedState); !strings.Contains(a.Reason, "protected: tagged protected by ann: the board") || len(h.dir.sent) != 0 {
+			t.Errorf("reason %q, %d requests left", a.Reason, len(h.dir.sent))
+		}
+		h.end()
+	})
+}
+
 // The last two of a protected group, each known as the last but one, are asked about at
 // once, by one campaign or by two runs of two playbooks: one of them stays, whichever
 // of their accounts the group is about.

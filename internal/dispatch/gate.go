@@ -38,6 +38,7 @@ const (
 	RuleStill     Rule = "still"     // what the plan rests on holds
 	RuleAccount   Rule = "account"   // the account is the identity's
 	RuleProtected Rule = "protected" // law 1
+	RuleTag       Rule = "tag"       // what nobody had to approve was not planned for who is tagged since
 	RuleFacts     Rule = "facts"     // what must be known is known and fresh
 	RuleRadius    Rule = "radius"    // how many may be disrupted in an hour
 	RuleRate      Rule = "rate"      // how many in a minute
@@ -226,7 +227,7 @@ func (Gate) checkRun(f Facts, hold holdFunc, refuse refuseFunc) {
 	}
 }
 
-func (Gate) checkIdentity(f Facts, hold holdFunc, refuse refuseFunc) {
+func (g Gate) checkIdentity(f Facts, hold holdFunc, refuse refuseFunc) {
 	if f.Identity == nil {
 		refuse(RuleAccount, "its identity is not known")
 		return
@@ -249,8 +250,25 @@ func (Gate) checkIdentity(f Facts, hold holdFunc, refuse refuseFunc) {
 			refuse(RuleProtected, "protected: %s", text)
 		}
 	}
+	g.checkTags(f, hold)
 	if f.LookedAt.IsZero() || f.Now.Sub(f.LookedAt) > maxLookAge {
 		hold(RuleFacts, againStop, "the account's present state was not read just now")
+	}
+}
+
+// checkTags holds what was planned without anybody's approval for an identity that
+// somebody has tagged since in a way that asks for one. Giving access back goes on.
+func (Gate) checkTags(f Facts, hold holdFunc) {
+	if f.Run == nil || f.Run.Plan == nil || f.Action.Campaign != "" || f.Action.UndoOf != "" || f.Spec.Effect == action.EffectRelease {
+		return
+	}
+	if slices.ContainsFunc(f.Run.Plan.Steps, func(s playbook.Step) bool { return s.ID == f.Action.Step && s.Approval != nil }) {
+		return
+	}
+	for _, t := range f.Identity.Tagged() {
+		if t.Name.Privileges() && t.At.After(f.Run.Plan.MadeAt) {
+			hold(RuleTag, againFacts, "%s, after this was planned, and nobody has approved it: start the playbook again", t.Text())
+		}
 	}
 }
 

@@ -42,6 +42,14 @@ func inCampaign(f *dispatch.Facts) {
 		Approval: approval.Request{PlanHash: "root", State: approval.Approved}}
 }
 
+// tagged has the identity tagged so long after the action was planned, with that
+// approval.
+func tagged(f *dispatch.Facts, after time.Duration, rule *approval.Rule) {
+	f.Action.Step = "disable"
+	f.Run.Plan.MadeAt, f.Run.Plan.Steps = f.Now.Add(-time.Hour), []playbook.Step{{ID: "disable", Approval: rule}}
+	f.Identity.Tags = []identity.Tagging{{Name: identity.TagVIP, By: "ann", Reason: "the board", At: f.Now.Add(-time.Hour + after)}}
+}
+
 func TestGate(t *testing.T) {
 	t.Parallel()
 	full := dispatch.Radius{Everywhere: 1000, Tenant: 1000, Playbook: 1000}
@@ -92,6 +100,14 @@ func TestGate(t *testing.T) {
 		"protection unknown": {func(f *dispatch.Facts) {
 			f.Protection = identity.Protection{Reasons: []string{"roles not read"}, Unknown: true}
 		}, dispatch.Hold, dispatch.RuleFacts, "roles not read"},
+		"tagged since, not approved": {func(f *dispatch.Facts) { tagged(f, time.Minute, nil) }, dispatch.Hold, dispatch.RuleTag, "tagged VIP by ann: the board, after this was planned"},
+		"tagged since, approved":     {func(f *dispatch.Facts) { tagged(f, time.Minute, &approval.Rule{}) }, dispatch.Allow, "", ""},
+		"tagged before the plan":     {func(f *dispatch.Facts) { tagged(f, -time.Minute, nil) }, dispatch.Allow, "", ""},
+		"tagged since, undo":         {func(f *dispatch.Facts) { tagged(f, time.Minute, nil); undo(f) }, dispatch.Allow, "", ""},
+		"untagged again": {func(f *dispatch.Facts) {
+			tagged(f, time.Minute, nil)
+			f.Identity.Tags[0].RemovedAt = f.Now
+		}, dispatch.Allow, "", ""},
 		"never looked at":        {func(f *dispatch.Facts) { f.LookedAt = time.Time{} }, dispatch.Hold, dispatch.RuleFacts, ""},
 		"looked at long ago":     {func(f *dispatch.Facts) { f.LookedAt = f.Now.Add(-time.Minute) }, dispatch.Hold, dispatch.RuleFacts, ""},
 		"tenant's hour":          {func(f *dispatch.Facts) { f.Hour.Tenant = 50 }, dispatch.Hold, dispatch.RuleRadius, "limit of 50 accounts an hour in this tenant"},

@@ -25,7 +25,7 @@ type scene struct {
 	*desktest.Scene
 	handler http.Handler
 
-	identity, cas, run, approval, hash, action, done, quiet, hand, key string
+	identity, cas, run, approval, hash, action, done, quiet, hand, key, tagged string
 
 	// A campaign that is proposed, one that goes and one that is paused.
 	proposed, root, going, paused string
@@ -69,6 +69,12 @@ func start(t *testing.T, o httpapi.Options) scene {
 	pair.Accounts = append(pair.Accounts, identity.Account{Ref: identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-9001", SAM: "noa.field"}})
 	s.Store.Seed(pair)
 	s.pair = string(pair.ID)
+	vip, err := desktest.Person(7, "Rae Hill", "rae.hill@corp.example", s.Now()).WithTag(identity.TagSensitive, "second", "the board", s.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Store.Seed(vip)
+	s.tagged = string(vip.ID)
 	made, err := s.Desk.MakeException(t.Context(), s.Operator("owner"), risk.Exception{
 		Tenant: desktest.Tenant, Kind: risk.Egress, Name: "east", Ranges: []string{"198.51.100.0/24"}, Owner: "network", Reason: "ours", Until: s.Now().Add(24 * time.Hour),
 	})
@@ -189,6 +195,8 @@ func (s scene) rows() map[string]struct{ path, body, may string } {
 		"links":               {"/api/identities/" + s.identity + "/links?at=2026-03-01T00:00:00Z", "", everybody},
 		"link":                {"/api/identities/" + s.identity + "/link", `{"from":"` + s.quiet + `","reason":"a drill"}`, "analyst responder owner"},
 		"unlink":              {"/api/identities/" + s.pair + "/unlink", `{"account":"S-1-5-21-1-2-3-9001","reason":"a drill"}`, "analyst responder owner"},
+		"tag":                 {"/api/identities/" + s.quiet + "/tag", `{"tag":"VIP","reason":"a drill"}`, "analyst responder owner"},
+		"untag":               {"/api/identities/" + s.tagged + "/untag", `{"tag":"sensitive","reason":"a drill"}`, answerers},
 		"list-exceptions":     {"/api/exceptions", "", everybody},
 		"make-exception":      {"/api/exceptions", `{"kind":"VPN egress","name":"west","ranges":["192.0.2.0/24"],"owner":"network","until":"2026-04-01T00:00:00Z","reason":"ours"}`, answerers},
 		"end-exception":       {"/api/exceptions/" + s.exception + "/end", reason, "analyst responder owner"},

@@ -50,6 +50,14 @@ func (s *server) casework() {
 		}) (*body[desk.IdentityView], error) {
 			return answer(s.desk.Unlink(ctx, op, identity.ID(in.ID), in.Body.Account, in.Body.Reason))
 		})
+	register(s, access.Decide, post("tag", "/identities/{id}/tag", "Tag an identity by hand; needs a reason and takes effect at once"),
+		func(ctx context.Context, op access.Operator, in *tagging) (*body[desk.IdentityView], error) {
+			return answer(s.desk.Tag(ctx, op, identity.ID(in.ID), in.Body.Tag, in.Body.Reason))
+		})
+	register(s, access.Approve, post("untag", "/identities/{id}/untag", "Take away a tag that was given by hand; needs a reason"),
+		func(ctx context.Context, op access.Operator, in *tagging) (*body[desk.IdentityView], error) {
+			return answer(s.desk.Untag(ctx, op, identity.ID(in.ID), in.Body.Tag, in.Body.Reason))
+		})
 	register(s, access.Approve, post("make-exception", "/exceptions", "Make findings about unusual places count for less: addresses of ours, or somebody who travels"),
 		func(ctx context.Context, op access.Operator, in *struct {
 			Body struct {
@@ -77,6 +85,15 @@ func (s *server) casework() {
 		}) (*body[desk.ExceptionView], error) {
 			return answer(s.desk.EndException(ctx, op, in.ID, in.Body.Reason))
 		})
+}
+
+// tagging names an identity and a tag.
+type tagging struct {
+	ByID
+	Body struct {
+		Tag identity.TagName `json:"tag" enum:"protected,sensitive,critical,VIP,PAM,Exchange server,honeytoken"`
+		Reasoned
+	}
 }
 
 // lookFurther is what changes nothing.

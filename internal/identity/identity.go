@@ -200,6 +200,8 @@ type Identity struct {
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Links are the accounts that somebody moved here or away by hand, oldest first.
 	Links []LinkChange `json:"links,omitempty"`
+	// Tags are those that people gave by hand, oldest first, taken away ones too.
+	Tags []Tagging `json:"tags,omitempty"`
 	// LivesIn is the identity that all its accounts were moved to; whoever asks for
 	// this one gets that one.
 	LivesIn   ID        `json:"livesIn,omitempty"`

@@ -44,6 +44,7 @@ func Link(into, from Identity, by, reason string, now time.Time) (merged, emptie
 		from.Links = append(from.Links, LinkChange{false, a.Ref, into.ID, by, reason, now})
 	}
 	from.Accounts, from.LivesIn, from.UpdatedAt = nil, into.ID, now
+	into.inherit(from)
 	if into.Kind == KindUnknown {
 		into.Kind = from.Kind
 	}
@@ -77,6 +78,7 @@ func Unlink(i Identity, key string, target Identity, by, reason string, now time
 	}
 	a.Ref = a.Ref.withoutKeysOf(i.Accounts...)
 	target.Accounts, target.LivesIn = append(target.Accounts, a), ""
+	target.inherit(i)
 	i.Links = append(i.Links, LinkChange{false, a.Ref, target.ID, by, reason, now})
 	target.Links = append(target.Links, LinkChange{true, a.Ref, i.ID, by, reason, now})
 	i.settle(now)

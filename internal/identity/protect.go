@@ -54,6 +54,11 @@ func (p Policy) Protect(i Identity, usableGlobalAdmins int, usableAsOf, now time
 	if maxAge == 0 {
 		maxAge = 24 * time.Hour
 	}
+	for _, t := range i.Tagged() {
+		if t.Name == TagProtected {
+			add("%s", t.Text())
+		}
+	}
 	for _, a := range i.Accounts {
 		for _, e := range p.List {
 			if e.matches(a) {
@@ -206,9 +211,13 @@ func ridOf(sid string) string {
 	return ""
 }
 
-// Privileged reports whether i holds any directory role, active or eligible;
-// known is false when no role fact has been read for a cloud account.
+// Privileged reports whether i holds any directory role, active or eligible, or has a
+// tag that counts as one; known is false when it has none and no role fact has been
+// read for a cloud account.
 func (i Identity) Privileged() (privileged, known bool) {
+	if slices.ContainsFunc(i.Tagged(), func(t Tagging) bool { return t.Name.Privileges() }) {
+		return true, true
+	}
 	roles, asOf := i.Roles()
 	_, cloud := i.Account(EntraID)
 	return len(roles) > 0, !cloud || !asOf.IsZero()

@@ -23,6 +23,7 @@ type celIdentity struct {
 	Name          string   `cel:"name"`
 	Kind          string   `cel:"kind"`
 	Privileged    bool     `cel:"privileged"`
+	Tags          []string `cel:"tags"` // given by hand
 	Synced        bool     `cel:"synced"`
 	Enabled       bool     `cel:"enabled"`
 	Guest         bool     `cel:"guest"`
@@ -154,6 +155,10 @@ func (f *facts) identity(in Input) celIdentity {
 		f.missing["identity.privileged"] = "its directory roles have not been read"
 		f.missing["identity.roles"] = f.missing["identity.privileged"]
 	}
+	for _, t := range i.Tagged() {
+		out.Tags = append(out.Tags, string(t.Name))
+	}
+	slices.Sort(out.Tags)
 	roles, _ := i.Roles()
 	for _, r := range roles {
 		out.Roles = append(out.Roles, r.Name)
