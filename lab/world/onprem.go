@@ -30,6 +30,7 @@ type adAccount struct {
 	passwordAt int64 // 0: must change at next logon
 	userID     string
 	identity   string
+	okta       *OktaState // nil: none
 }
 
 // nextSync is the first synchronisation run after now.
@@ -141,7 +142,39 @@ func (x *identities) findBy(property, value string) (Item, bool) {
 var (
 	adActions    = []string{"disable", "enable", "forcePasswordReset"}
 	entraActions = []string{"disable", "enable", "revokeAllSessions", "requireUserToSignInAgain", "markUserAsCompromised"}
+	oktaActions  = []string{"disable", "enable", "revokeAllSessions"}
 )
+
+// OktaState is an account in Okta, of which Graph shows that it is there and no more.
+type OktaState struct {
+	ID          string
+	Suspended   bool
+	Revocations int
+}
+
+// ConnectOkta gives the on-premises account an account in Okta, which Defender for
+// Identity then lists beside it, and returns its id.
+func (w *World) ConnectOkta(sid string) (string, error) {
+	w.lock()
+	defer w.mu.Unlock()
+	pos, ok := w.bySID[sid]
+	if !ok {
+		return "", errNotFound(sid)
+	}
+	w.ad[pos].okta = &OktaState{ID: "00u" + strings.ReplaceAll(w.newID(), "-", "")[:17]}
+	return w.ad[pos].okta.ID, nil
+}
+
+// Okta returns the state of the on-premises account's account in Okta.
+func (w *World) Okta(sid string) (OktaState, bool) {
+	w.lock()
+	defer w.mu.Unlock()
+	pos, ok := w.bySID[sid]
+	if !ok || w.ad[pos].okta == nil {
+		return OktaState{}, false
+	}
+	return *w.ad[pos].okta, true
+}
 
 func (w *World) renderIdentity(x identity) Item {
 	o := Object{
@@ -163,6 +196,9 @@ func (w *World) renderIdentity(x identity) Item {
 		o["onPremisesSecurityIdentifier"] = a.sid
 		o["isEnabled"] = a.enabled
 		account(a.guid, "activeDirectory", adActions)
+		if a.okta != nil {
+			account(a.okta.ID, "okta", oktaActions)
+		}
 	}
 	if u, ok := w.people.user(x.user); ok && !u.deleted {
 		o["displayName"], o["userPrincipalName"] = u.display, u.upn
@@ -185,7 +221,7 @@ func (w *World) renderIdentity(x identity) Item {
 type Invocation struct {
 	AccountID        string `json:"accountId"`
 	Action           string `json:"action"`           // disable, enable, forcePasswordReset, revokeAllSessions, requireUserToSignInAgain, markUserAsCompromised
-	IdentityProvider string `json:"identityProvider"` // activeDirectory or entraID
+	IdentityProvider string `json:"identityProvider"` // activeDirectory, entraID or okta
 }
 
 // InvokeAction accepts an action of Defender for Identity and returns its
@@ -221,6 +257,21 @@ func (w *World) InvokeAction(a Actor, identityID string, in Invocation) (string,
 		}
 		if err := c.invokeEntra(row.user, in.Action); err != nil {
 			return "", nil, err
+		}
+	case strings.EqualFold(in.IdentityProvider, "okta") && row.ad >= 0 && w.ad[row.ad].okta != nil:
+		o := w.ad[row.ad].okta
+		if o.ID != in.AccountID {
+			return "", nil, errBad("Account '%s' is not an okta account of identity '%s'.", in.AccountID, identityID)
+		}
+		if !slices.Contains(oktaActions, in.Action) {
+			return "", nil, errBad("Action '%s' is not supported for identity provider 'okta'.", in.Action)
+		}
+		if in.Action == "revokeAllSessions" {
+			c.did("okta/"+o.ID, "revocations", o.Revocations, o.Revocations+1)
+			o.Revocations++
+		} else if to := in.Action == "disable"; to != o.Suspended {
+			c.did("okta/"+o.ID, "suspended", o.Suspended, to)
+			o.Suspended = to
 		}
 	default:
 		return "", nil, errBad("Identity provider '%s' is not connected.", in.IdentityProvider)

@@ -146,8 +146,8 @@ func byName(c *graph.Client) map[action.Name]action.Type {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name := range byName(nil) {
-		if name == entraid.DefenderForceReset {
-			continue // nothing at Graph proves it: see TestForcedResetStaysUnproven
+		if name == entraid.DefenderForceReset || strings.HasPrefix(string(name), "defender.okta.") {
+			continue // nothing at Graph proves it: see TestForcedResetStaysUnproven, TestWhatIsDoneInOktaStaysUnproven
 		}
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()

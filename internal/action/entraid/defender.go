@@ -18,7 +18,8 @@ import (
 )
 
 // invocation asks Defender for Identity to change an account of Active Directory
-// through the sensor on a domain controller. Its answer is a correlation id and
+// through the sensor on a domain controller, or the account in Okta of the same
+// identity through its own connection there. Its answer is a correlation id and
 // says nothing of the outcome: what became of it is read.
 //
 // Source: Microsoft Graph v1.0, "identityAccounts: invokeAction", and its table of
@@ -26,6 +27,25 @@ import (
 type invocation struct {
 	directory
 	name action.Name
+	invoked
+}
+
+// invoked is what is asked of Defender, in its words.
+type invoked struct {
+	word, at string // the action and the provider
+	// unseen says where a person looks, for what Graph shows nothing of.
+	unseen string
+}
+
+const lookInOkta = "how the account stands in Okta"
+
+var invocations = map[action.Name]invoked{
+	DefenderDisable:     {word: "disable", at: "activeDirectory"},
+	DefenderEnable:      {word: "enable", at: "activeDirectory"},
+	DefenderForceReset:  {word: "forcePasswordReset", at: "activeDirectory", unseen: "pwdLastSet in Active Directory"},
+	DefenderOktaDisable: {word: "disable", at: "okta", unseen: lookInOkta},
+	DefenderOktaEnable:  {word: "enable", at: "okta", unseen: lookInOkta},
+	DefenderOktaRevoke:  {word: "revokeAllSessions", at: "okta", unseen: "the account's sessions in Okta"},
 }
 
 var (
@@ -43,8 +63,8 @@ func (v reversibleInvocation) Undo(b json.RawMessage) (map[string]any, bool) {
 }
 
 func invoke(d directory, name action.Name) action.Type {
-	v := &invocation{d, name}
-	if name == DefenderForceReset {
+	v := &invocation{d, name, invocations[name]}
+	if v.unseen != "" {
 		return v
 	}
 	return reversibleInvocation{v}
@@ -53,15 +73,12 @@ func invoke(d directory, name action.Name) action.Type {
 // want is the flag's wanted value, for those that are about it.
 func (v *invocation) want() bool { return v.name == DefenderEnable }
 
-// word is the action's name at Microsoft.
-func (v *invocation) word() string {
-	switch v.name {
-	case DefenderDisable:
-		return "disable"
-	case DefenderEnable:
-		return "enable"
+// where is the provider in words.
+func (v *invocation) where() string {
+	if v.at == "okta" {
+		return "Okta"
 	}
-	return "forcePasswordReset"
+	return "Active Directory"
 }
 
 func (v *invocation) Spec() action.Spec {
@@ -83,15 +100,37 @@ func (v *invocation) Spec() action.Spec {
 		s.Effect, s.Undo = action.EffectRelease, DefenderDisable
 		s.Title, s.Summary = "Enable the account through Defender for Identity", "The account is enabled in Active Directory again."
 		s.Limits = limits
-	default:
+	case DefenderForceReset:
 		s.Effect = action.EffectRestrict
 		s.Title, s.Summary = "Force a password reset through Defender for Identity", "The account must have a new password at the next logon."
 		s.Irreversible = "the person sets a new password; the old one is not brought back"
 		s.NeverRepeat = true
 		s.Limits = limits + " No remedy for a password that somebody else knows: whoever logs on first sets the new one. Graph shows nothing of it, so that it stays unconfirmed until a person has looked in Active Directory."
 		s.Proof = "None: Graph shows no trace of it. A person looks at `pwdLastSet` and decides."
+	default:
+		v.okta(&s)
 	}
 	return s
+}
+
+// okta completes the spec of an action on the account in Okta.
+func (v *invocation) okta(s *action.Spec) {
+	s.NeverRepeat = true
+	s.Proof = "None: Graph shows no trace of it. A person looks at " + v.unseen + " and decides."
+	s.Limits = "Needs Defender's connection to Okta, and an account of Active Directory that Defender shows together with the one in Okta. Graph shows nothing of what became of it, so that it stays unconfirmed until a person has looked in Okta."
+	switch v.name {
+	case DefenderOktaDisable:
+		s.Effect, s.Title, s.Summary = action.EffectRestrict, "Disable the Okta account through Defender for Identity", "The account in Okta is suspended: nobody signs in with it anew."
+		s.Remedies = []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth, signal.CauseUnknown}
+		s.Irreversible = "how the account stood in Okta before is not known; " + string(DefenderOktaEnable) + " enables it when a person says so"
+	case DefenderOktaEnable:
+		s.Effect, s.Title, s.Summary = action.EffectRelease, "Enable the Okta account through Defender for Identity", "The account in Okta is active again."
+		s.Irreversible = "how the account stood in Okta before is not known; " + string(DefenderOktaDisable) + " disables it when a person says so"
+	default:
+		s.Effect, s.Title, s.Summary = action.EffectRestrict, "Revoke the Okta sessions through Defender for Identity", "Every session in Okta ends: whoever is signed in signs in anew."
+		s.Remedies = []signal.Cause{signal.CauseSession}
+		s.Irreversible = "sessions that were revoked do not come back; people sign in again"
+	}
 }
 
 // A defended is Graph's security.user, the fields we use. Graph's pages and its
@@ -144,9 +183,12 @@ func (v *invocation) find(ctx context.Context, r action.Request) (st defenderSta
 			return st, false, false, at, fault.Errorf(fault.Unavailable, "look the account up at Defender for Identity: it answered with another one")
 		}
 		for _, a := range d.Accounts {
-			if strings.EqualFold(a.IdentityProvider+a.Provider, "activeDirectory") && a.Identifier != "" {
-				st = defenderState{SID: sid, Identity: d.ID, Account: a.Identifier, Enabled: d.IsEnabled}
-				may = len(a.Actions) == 0 || slices.ContainsFunc(a.Actions, func(n string) bool { return strings.EqualFold(n, v.word()) })
+			if strings.EqualFold(a.IdentityProvider+a.Provider, v.at) && a.Identifier != "" {
+				st = defenderState{SID: sid, Identity: d.ID, Account: a.Identifier}
+				if v.at == "activeDirectory" { // of no other provider Defender says so
+					st.Enabled = d.IsEnabled
+				}
+				may = len(a.Actions) == 0 || slices.ContainsFunc(a.Actions, func(n string) bool { return strings.EqualFold(n, v.word) })
 				return st, true, may, at, nil
 			}
 		}
@@ -164,15 +206,17 @@ func (v *invocation) Look(ctx context.Context, reqs []action.Request) []action.L
 			l.Err = err
 			continue
 		case !found:
-			l.Refuse = "Defender for Identity knows no such account of Active Directory"
+			l.Refuse = "Defender for Identity knows no such account of " + v.where()
 			continue
 		case !may:
 			l.Refuse = "Defender for Identity does not offer this for the account"
-		case st.Enabled == nil && v.name != DefenderForceReset:
+		case st.Enabled == nil && v.unseen == "":
 			l.Refuse = "Defender for Identity does not say whether the account is enabled: nothing could be proven"
 		}
-		l.State, l.Text = raw(st), (*enabled)(nil).word(st.Enabled)
-		l.Already = v.name != DefenderForceReset && st.Enabled != nil && *st.Enabled == v.want()
+		if l.State, l.Text = raw(st), (*enabled)(nil).word(st.Enabled); v.at == "okta" {
+			l.Text = "there; Graph does not show how it stands in Okta"
+		}
+		l.Already = v.unseen == "" && st.Enabled != nil && *st.Enabled == v.want()
 	}
 	return out
 }
@@ -192,7 +236,7 @@ func (v *invocation) Do(ctx context.Context, reqs []action.Request) []action.Out
 		var said struct{ CorrelationID string }
 		res, err := v.graph.Do(ctx, graph.Request{
 			Method: http.MethodPost, Path: graph.Path("security", "identities", "identityAccounts", st.Identity, "invokeAction"), ClientRequestID: r.ClientRequestID,
-			Body: map[string]string{"accountId": st.Account, "action": v.word(), "identityProvider": "activeDirectory"}, Out: &said, Priority: graph.High,
+			Body: map[string]string{"accountId": st.Account, "action": v.word, "identityProvider": v.at}, Out: &said, Priority: graph.High,
 		})
 		o := outcome(v.Spec(), res, err)
 		o.RequestID, o.Pressure = res.RequestID, res.Throttle.Percentage
@@ -213,8 +257,8 @@ func (v *invocation) ReadBack(ctx context.Context, reqs []action.Request) []acti
 			out[n].Err = err
 		case !found:
 			out[n].Text = "Defender for Identity knows the account no more" + when(at)
-		case v.name == DefenderForceReset:
-			out[n] = action.Reading{State: raw(st), Text: "Graph shows nothing of it: look at pwdLastSet in Active Directory" + when(at)}
+		case v.unseen != "":
+			out[n] = action.Reading{State: raw(st), Text: "Graph shows nothing of it: look at " + v.unseen + when(at)}
 		default:
 			out[n] = action.Reading{Seen: st.Enabled != nil && *st.Enabled == v.want(), State: raw(st), Text: "isEnabled is " + (*enabled)(nil).flag(st.Enabled) + when(at)}
 		}

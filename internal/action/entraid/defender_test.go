@@ -36,12 +36,25 @@ func (l *lab) enabledThere(r identity.Ref) (on bool) {
 	return on
 }
 
+// inOkta is onPremises with an account in Okta.
+func (l *lab) inOkta() identity.Ref {
+	l.t.Helper()
+	r := l.onPremises()
+	if _, err := l.world.ConnectOkta(r.SID); err != nil {
+		l.t.Fatal(err)
+	}
+	return r
+}
+
 func (l *lab) defenderBench(b *actiontest.Bench, name action.Name) {
 	b.Fresh, b.Refused = l.onPremises, nil
 	b.Missing = func() identity.Ref {
 		return identity.Ref{Provider: identity.ActiveDirectory, SID: "S-1-5-21-1-2-3-99999", DisplayName: "gone"}
 	}
 	b.State = func(r identity.Ref) any { return l.enabledThere(r) }
+	if strings.HasPrefix(string(name), "defender.okta.") {
+		b.Fresh = l.inOkta
+	}
 	if name == entraid.DefenderEnable {
 		b.Fresh = func() identity.Ref {
 			r := l.onPremises()
@@ -110,6 +123,56 @@ func TestForcedResetStaysUnproven(t *testing.T) {
 		})
 		if !reset {
 			t.Error("the lab did nothing")
+		}
+	})
+}
+
+// What Defender does in Okta happens there, to the account of that identity and to
+// nothing else, and is never called proven: nothing at Graph shows it.
+func TestWhatIsDoneInOktaStaysUnproven(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, everything())
+		who := l.inOkta()
+		there := func() world.OktaState {
+			s, ok := l.world.Okta(who.SID)
+			if !ok {
+				t.Fatal("no account in Okta")
+			}
+			s.ID = ""
+			return s
+		}
+		for _, c := range []struct {
+			name action.Name
+			want world.OktaState
+		}{
+			{entraid.DefenderOktaDisable, world.OktaState{Suspended: true}},
+			{entraid.DefenderOktaRevoke, world.OktaState{Suspended: true, Revocations: 1}},
+			{entraid.DefenderOktaEnable, world.OktaState{Revocations: 1}},
+		} {
+			typ := byName(l.client)[c.name]
+			if s := typ.Spec(); !s.NeverRepeat || s.Undo != "" || s.Irreversible == "" || s.Provider != identity.ActiveDirectory || s.Via != identity.EntraID {
+				t.Errorf("%s: spec %+v", c.name, s)
+			}
+			r := action.Request{ID: "act_1", Account: who, ClientRequestID: "c1", Accepted: true}
+			look := typ.Look(t.Context(), []action.Request{r})[0]
+			if r.Before = look.State; look.Err != nil || look.Refuse != "" || look.Already || strings.Contains(string(look.State), "true") {
+				t.Fatalf("%s: look %+v", c.name, look)
+			}
+			if o := typ.Do(t.Context(), []action.Request{r})[0]; o.Verdict != action.Accepted || !strings.Contains(o.Reason, "correlation id") {
+				t.Fatalf("%s: outcome %+v", c.name, o)
+			}
+			<-time.After(typ.Spec().Within)
+			if got := there(); got != c.want || !l.enabledThere(who) {
+				t.Errorf("%s: %+v in Okta, want %+v", c.name, got, c.want)
+			}
+			if got := typ.ReadBack(t.Context(), []action.Request{r})[0]; got.Seen || got.Err != nil || !strings.Contains(got.Text, "Okta") {
+				t.Errorf("%s: reading %+v", c.name, got)
+			}
+			without := action.Request{ID: "act_2", Account: l.onPremises(), ClientRequestID: "c2"}
+			if look := typ.Look(t.Context(), []action.Request{without})[0]; !strings.Contains(look.Refuse, "no such account of Okta") {
+				t.Errorf("%s: nobody in Okta: %+v", c.name, look)
+			}
 		}
 	})
 }

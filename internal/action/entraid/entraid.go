@@ -2,7 +2,7 @@
 // Graph: of people risk feedback, sessions, the enabled flag, passwords, and of
 // workloads the same, their credentials and what they were granted. Through
 // Defender for Identity, which is Graph too, it reaches accounts of Active
-// Directory. Each action brings an account to a state and proves it by reading.
+// Directory and of Okta. Each action brings an account to a state and proves it by reading.
 //
 // Sources: Microsoft Graph v1.0 reference (user, riskyUser, servicePrincipal,
 // application, appRoleAssignment, oAuth2PermissionGrant), "Investigate and
@@ -48,6 +48,10 @@ const (
 	DefenderDisable    action.Name = "defender.account.disable"
 	DefenderEnable     action.Name = "defender.account.enable"
 	DefenderForceReset action.Name = "defender.account.force_password_reset"
+
+	DefenderOktaDisable action.Name = "defender.okta.disable"
+	DefenderOktaEnable  action.Name = "defender.okta.enable"
+	DefenderOktaRevoke  action.Name = "defender.okta.revoke_sessions"
 
 	ClassifyAlerts           action.Name = "defender.alerts.classify"
 	RestoreAlerts            action.Name = "defender.alerts.restore"
@@ -106,6 +110,9 @@ func Types(client *graph.Client) []action.Type {
 		invoke(d, DefenderDisable),
 		invoke(d, DefenderEnable),
 		invoke(d, DefenderForceReset),
+		invoke(d, DefenderOktaDisable),
+		invoke(d, DefenderOktaEnable),
+		invoke(d, DefenderOktaRevoke),
 		judge(d, ClassifyAlerts),
 		judge(d, RestoreAlerts),
 		judge(d, ClassifyAlertsOnPremises),
