@@ -42,6 +42,33 @@ race=(-race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/lib
 bins=$(mktemp -d)
 trap 'rm -rf "$bins"' EXIT
 
+# One domain of two controllers for all tests that take one: it is made while lint
+# computes, and ends with its input, so also when this script is killed. Where none can
+# be made, each test says why it is skipped, or fails with CI=true.
+domain=
+domain_begins() {
+  domain=$(mktemp -d)
+  go build -o "$bins/standing" ./lab/addc/standing || { domain=; return; }
+  coproc STANDING { exec "$bins/standing" "$domain" 2>"$bins/standing.log"; }
+  standing=$STANDING_PID
+}
+domain_answers() {
+  [ -n "$domain" ] || return 0
+  local at
+  if read -r at <&"${STANDING[0]}" && [ "$at" = "$domain" ]; then export CORDON_TEST_DOMAIN=$domain; return 0; fi
+  cat "$bins/standing.log"
+  wait "$standing"; local rc=$?
+  rmdir "$domain" 2>/dev/null
+  domain=
+  [ $rc -eq 3 ]
+}
+domain_ends() { # and leaves nothing
+  [ -n "$domain" ] || return 0
+  exec {STANDING[1]}>&-
+  wait "$standing" || return 1
+  [ ! -e "$domain" ] && ! grep -q "$domain" /proc/mounts
+}
+
 # in_short_unit shows what passed, what failed with its words, and names what was skipped.
 in_short_unit() {
   local log rc
@@ -73,11 +100,14 @@ in_short_egress() { go test ./test/egress -count=1 -timeout 5m; }
 in_short_fuzz() { CGO_ENABLED=1 nice -n 15 scripts/fuzz.sh 5s "$bins" "${race[@]}"; } # computes while the others wait
 in_short_demo() { go build -o bin/cordon ./cmd/cordon && ./bin/cordon demo --once --report "$(mktemp)"; }
 
+[ -n "${CORDON_TEST_DOMAIN:-}" ] || domain_begins
 wants lint && suite lint make -s lint
+domain_answers || failed+=("domain")
 wants unit && suite unit in_short_unit
 rest=()
 for name in demo hybrid egress kill fuzz; do wants "$name" && rest+=("$name"); done
 [ ${#rest[@]} -gt 0 ] && together "${rest[@]}"
+domain_ends || { echo "something of the domain in $domain is left:"; cat "$bins/standing.log"; failed+=("domain"); }
 
 printf '\n'
 [ -z "${CORDON_SHARED:-}" ] && left+=("contract and example payloads (CORDON_SHARED is not set)")

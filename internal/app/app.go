@@ -76,6 +76,9 @@ type App struct {
 	metrics   *metrics
 	listener  net.Listener
 	handler   http.Handler
+
+	lending sync.Mutex
+	lent    map[identity.Tenant]domains // of tenants that are not at work here
 }
 
 // settings are what a reload replaces, all at once.
@@ -205,6 +208,12 @@ func (a *App) Close() error {
 	for _, t := range a.tenants {
 		errs = append(errs, t.domains.close(), t.channels.close())
 	}
+	a.lending.Lock()
+	for _, d := range a.lent {
+		errs = append(errs, d.close())
+	}
+	a.lent = nil
+	a.lending.Unlock()
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

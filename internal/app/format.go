@@ -20,9 +20,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/record"
 )
 
-// gathered are the formats whose records belong together, or that need to know what
-// came before.
-var gathered = []string{"cef", "eventhub", "xdr"}
+// gathered are the formats whose records belong together, that need to know what came
+// before, or that ask somebody.
+var gathered = []string{"cef", "eventhub", "samba", "xdr"}
 
 // A gatherer makes pages of records. It is for one goroutine.
 type gatherer interface {
@@ -43,6 +43,12 @@ func (a *App) gatherer(ctx context.Context, format string, t identity.Tenant) (g
 		return xdr.NewDecoder(t, a.earlier(ctx, t)), nil
 	case "cef":
 		return cef.NewDecoder(t, a.opts.Now), nil
+	case "samba":
+		l, err := a.locator(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		return &single{tenant: t, read: sambaLines(l)}, nil
 	}
 	if read, ok := formats[format]; ok {
 		return &single{tenant: t, read: read}, nil
@@ -54,6 +60,15 @@ func (a *App) gatherer(ctx context.Context, format string, t identity.Tenant) (g
 func (a *App) reader(ctx context.Context, format string) (reader, error) {
 	if read, ok := formats[format]; ok {
 		return read, nil
+	}
+	if format == "samba" {
+		return func(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {
+			l, err := a.locator(ctx, t)
+			if err != nil {
+				return func(yield func(connector.Page, error) bool) { yield(connector.Page{}, err) }
+			}
+			return sambaLines(l)(t, name, r)
+		}, nil
 	}
 	if _, err := a.gatherer(ctx, format, ""); err != nil {
 		return nil, err

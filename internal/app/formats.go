@@ -23,7 +23,6 @@ type reader func(t identity.Tenant, name string, r io.Reader) iter.Seq2[connecto
 // formats are what files may hold.
 var formats = map[string]reader{
 	"graph":    graphObjects,
-	"samba":    sambaLines,
 	"winevent": windowsEvents,
 }
 
@@ -32,15 +31,18 @@ func Formats() []string {
 	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(gathered), maps.Keys(formats))))
 }
 
-// sambaLines reads the JSON audit stream of Samba's domain controllers.
-func sambaLines(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {
-	return records(name, "samba.audit", r, func(page *connector.Page, raw json.RawMessage) (reason string) {
-		rec, keep, reason := samba.Decoder{Tenant: t}.Decode(raw)
-		if keep {
-			page.Records = append(page.Records, rec)
-		}
-		return reason
-	})
+// sambaLines returns the reader of the JSON audit stream of Samba's domain controllers.
+// Whose the names in it are, the locator says.
+func sambaLines(l *locator) reader {
+	return func(t identity.Tenant, name string, r io.Reader) iter.Seq2[connector.Page, error] {
+		return records(name, "samba.audit", r, func(page *connector.Page, raw json.RawMessage) (reason string) {
+			rec, keep, reason := samba.Decoder{Tenant: t, Locate: l.locate}.Decode(raw)
+			if keep {
+				page.Records = append(page.Records, rec)
+			}
+			return reason
+		})
+	}
 }
 
 // windowsEvents reads security events of Windows: XML, or JSON.

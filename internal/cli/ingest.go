@@ -26,8 +26,10 @@ detections, risky users, Defender alerts, sign-ins and audits; with --format sam
 JSON audit stream of Samba's domain controllers; with --format winevent security events
 of Windows as XML or JSON from a forwarder; with --format eventhub messages of Entra's
 diagnostic settings and of Defender's streaming API, with --format xdr rows of Defender's
-hunting tables; with --format cef lines of Defender for Identity's syslog. A record that
-cannot be used is counted, kept, and written to --rejects with the reason; it stops nothing.
+hunting tables; with --format cef lines of Defender for Identity's syslog. Samba's stream
+names what was changed by distinguished name: a domain of the configuration is asked whose
+it is, and nobody else is contacted. A record that cannot be used is counted, kept, and
+written to --rejects with the reason; it stops nothing.
 "-" is standard input. The store must not be in use by a running service.`,
 	}
 	path, asJSON := configFlag(c), jsonFlag(c)
@@ -53,7 +55,7 @@ cannot be used is counted, kept, and written to --rejects with the reason; it st
 		if err != nil {
 			return err
 		}
-		// Nothing is contacted: facts of accounts come when the service runs.
+		// Facts of accounts come when the service runs: no tenant is contacted.
 		a, err := app.Offline(cmd.Context(), app.Options{Config: cfg, Version: version, Log: logger(e, cfg.Log)})
 		if err != nil {
 			return inUse(err)

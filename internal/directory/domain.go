@@ -122,3 +122,13 @@ func FileTime(v int64) time.Time {
 	}
 	return time.Unix(v/10_000_000-to1970, v%10_000_000*100).UTC()
 }
+
+// GeneralizedTime converts a time as attributes such as whenCreated write it, in UTC
+// (MS-ADTS 3.1.1.2.2.2.14 for the syntax); the zero time for what is none.
+func GeneralizedTime(s string) time.Time {
+	t, err := time.Parse("20060102150405.0Z", s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-ldap/ldap/v3"
+
 	"github.com/seed-f47efad2/cordon/internal/fault"
 )
 
@@ -43,6 +45,37 @@ func (c *Client) Find(ctx context.Context, name string, attributes ...string) (O
 		}
 	}
 	return Object{}, fault.Errorf(fault.NotFound, "%s has no account %q, or none that may be read", c.cfg.Domain, clean(name, 100))
+}
+
+// FindDN returns the object that is called by that distinguished name now. A name of
+// another domain or of no form is fault.Invalid, one that nothing has fault.NotFound.
+func (c *Client) FindDN(ctx context.Context, dn string, attributes ...string) (Object, error) {
+	if !c.below(dn) {
+		return Object{}, fault.Errorf(fault.Invalid, "%q is no distinguished name in %s", clean(dn, 100), c.cfg.Domain)
+	}
+	for o, err := range c.Search(ctx, Query{Base: dn, Filter: "(objectClass=*)", Attributes: attributes, One: true}) {
+		if err != nil {
+			return Object{}, err
+		}
+		if sameDN(o.DN, dn) {
+			return o, nil
+		}
+	}
+	return Object{}, fault.Errorf(fault.NotFound, "%s has no object %q, or none that may be read", c.cfg.Domain, clean(dn, 100))
+}
+
+// below reports whether a text is a distinguished name in the domain. The other forms
+// that controllers take for one, <GUID=…> and <SID=…>, are none.
+func (c *Client) below(dn string) bool {
+	if len(dn) > maxKey || strings.HasPrefix(dn, "<") || strings.ContainsRune(dn, 0) || !utf8.ValidString(dn) {
+		return false
+	}
+	base, err := ldap.ParseDN(c.cfg.BaseDN)
+	if err != nil {
+		return false
+	}
+	name, err := ldap.ParseDN(dn)
+	return err == nil && base.AncestorOfFold(name)
 }
 
 // filters returns what to search for, in order.

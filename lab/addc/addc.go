@@ -29,7 +29,7 @@ type Options struct {
 	Domain string // DNS name of the domain; corp.example
 	DCs    int    // domain controllers that replicate with each other, 1 or 2; 1
 	People int    // accounts in OU=Staff; 60
-	Dir    string // where the databases are put; a new folder below os.TempDir
+	Dir    string // where the databases are put, absolute; a new folder below os.TempDir
 }
 
 // A Domain is a running domain.
@@ -80,7 +80,7 @@ type Account struct {
 var ErrAbsent = errors.New("a domain controller cannot be started here")
 
 // programs are what New runs.
-var programs = []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch", "ip", "nsenter", "kinit", "ldapsearch", "ldapmodify", "smbclient"}
+var programs = []string{"samba", "samba-tool", "ldbadd", "ldbmodify", "ldbsearch", "ip", "nsenter", "kinit", "kvno", "ldapsearch", "ldapmodify", "smbclient"}
 
 // New starts a domain; Close ends it. It takes about ten seconds for one
 // controller and twenty-five for two on two idle cores.
@@ -156,7 +156,11 @@ func (d *Domain) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(d.Dir, State), b, 0o600)
+	whole := filepath.Join(d.Dir, State+".new")
+	if err := os.WriteFile(whole, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(whole, filepath.Join(d.Dir, State))
 }
 
 // Attach returns a domain that another process started and still runs. Do not

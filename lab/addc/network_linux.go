@@ -45,9 +45,9 @@ type spaces struct{ all []space }
 // The space has its own host name, which is in its hosts file: the tools look
 // themselves up.
 func newSpace(dir, name string) (space, error) {
-	// With SIGCHLD ignored the kernel buries the processes that lose their parent.
+	// With SIGCHLD ignored the kernel buries the processes that lose their parent. A
+	// shell catches it whatever it is told, and its read then ends before its input.
 	script := `set -e
-trap '' CHLD
 mount --make-rprivate /
 mount -t proc proc /proc
 mkdir -p /run/samba
@@ -57,7 +57,7 @@ mount --bind "$0/resolv.conf" /etc/resolv.conf
 ip link set lo up
 echo "$1" > /proc/sys/kernel/hostname
 echo ready
-read -r end || true`
+exec env --ignore-signal=CHLD cat >/dev/null`
 	c := exec.Command("sh", "-c", script, dir, name)
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS}
 	in, err := c.StdinPipe()
@@ -194,6 +194,28 @@ func (d *Domain) Close() error {
 	return os.RemoveAll(d.Dir)
 }
 
+// share keeps others who attached from having the domain alone, or has it alone, until
+// release is called. The lock is the kernel's and ends with its process too.
+func (d *Domain) share(alone bool) (release func(), err error) {
+	f, err := os.OpenFile(filepath.Join(d.Dir, "shared"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("addc: share the domain: %w", err)
+	}
+	how := syscall.LOCK_SH
+	if alone {
+		how = syscall.LOCK_EX
+	}
+	for {
+		if err = syscall.Flock(int(f.Fd()), how); err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("addc: share the domain: %w", err), f.Close())
+	}
+	return func() { f.Close() }, nil
+}
+
 // in runs a program inside a space and returns what it printed.
 func (d *Domain) in(ctx context.Context, pid int, name string, args ...string) (string, error) {
 	return output(d.command(ctx, pid, name, args...))
@@ -204,6 +226,6 @@ func (d *Domain) command(ctx context.Context, pid int, name string, args ...stri
 	c := exec.CommandContext(ctx, "nsenter", append([]string{"-t", fmt.Sprint(pid), "-m", "-n", "-p", "--", name}, args...)...)
 	c.Env = append(os.Environ(), "LC_ALL=C", "LDAPTLS_CACERT="+d.CAFile, "KRB5_CONFIG="+d.Krb5, "PYTHONDONTWRITEBYTECODE=1",
 		"TDB_NO_FSYNC=1") // nothing here outlives a crash of the machine anyway
-	c.WaitDelay = time.Second
+	c.WaitDelay = 10 * time.Second // a tool that has ended may have left its output to another
 	return c
 }

@@ -94,6 +94,24 @@ func (t *Ticket) SMB(ctx context.Context, c *DC) (Logon, error) {
 	return attempt(t.command(ctx, "smbclient", "//"+c.Host+"/IPC$", "--use-kerberos=required", "--use-krb5-ccache="+t.cache(), "-c", "exit"))
 }
 
+// Delegate signs in on c as the account of a service and asks for a ticket to another
+// service in the name of somebody who never signed in to the first (S4U2Self and
+// S4U2Proxy, MS-SFU): who may is what delegation is about.
+func (d *Domain) Delegate(ctx context.Context, c *DC, sam, password, victim, service string) (Logon, error) {
+	dir, err := os.MkdirTemp(d.Dir, "delegate-")
+	if err != nil {
+		return Logon{}, err
+	}
+	t := &Ticket{d, dir}
+	defer t.Close()
+	cmd := t.command(ctx, "kinit", "-f", sam+"@"+d.Realm)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if l, err := attempt(cmd); err != nil || !l.OK {
+		return l, errors.Join(err, fmt.Errorf("kinit: %s", l.Text))
+	}
+	return attempt(t.command(ctx, "kvno", "-U", victim, "-P", service))
+}
+
 // Close forgets the tickets.
 func (t *Ticket) Close() error { return os.RemoveAll(t.dir) }
 
@@ -208,6 +226,33 @@ func (d *Domain) link(ctx context.Context, c *DC, state string) error {
 	_, err := d.in(ctx, d.Station, "ip", "link", "set", "p"+strings.TrimPrefix(c.Name, "dc"), state)
 	return err
 }
+
+// Freeze stops every process of c where it is: its machine goes on taking in what is
+// sent to it, and nobody looks at that, until Thaw or Kill. The one that only watches
+// over the others is left out, because who started it would stop with it.
+func (d *Domain) Freeze(ctx context.Context, c *DC) error {
+	return d.each(ctx, c, `for p in /proc/[0-9]*; do grep -q "^PPid:.0$" $p/status || kill -STOP ${p#/proc/}; done`)
+}
+
+// Thaw lets c go on.
+func (d *Domain) Thaw(ctx context.Context, c *DC) error { return d.each(ctx, c, "kill -CONT -1") }
+
+// Kill ends every process of c by SIGKILL, in the middle of what they do. Connections
+// to it are refused until Restart.
+func (d *Domain) Kill(ctx context.Context, c *DC) error { return d.each(ctx, c, "kill -KILL -1") }
+
+// each runs a script that sends signals to processes of c. The kernel leaves the
+// namespace's first process out of "all", and the one that asks.
+func (d *Domain) each(ctx context.Context, c *DC, script string) error {
+	if _, err := d.in(ctx, c.PID, "sh", "-c", script); err != nil {
+		return fmt.Errorf("signal the processes of %s: %w", c.Host, err)
+	}
+	return nil
+}
+
+// Restart starts c again after Kill, on the databases as they were left, and waits
+// until it answers.
+func (d *Domain) Restart(ctx context.Context, c *DC) error { return d.run(ctx, c) }
 
 // Member reports whether c shows an account as a direct member of a group.
 func (d *Domain) Member(ctx context.Context, c *DC, group, account string) (bool, error) {

@@ -17,6 +17,10 @@ const Attached = "CORDON_TEST_DOMAIN"
 
 // A Lab is the one domain of a test binary, started by the first test that asks.
 // Make it in TestMain and call Close at its end.
+//
+// A domain that is attached to is also others': a test keeps to the accounts that it
+// takes and to objects that have their names, and whoever takes the network or a
+// controller away asks for the domain with Alone.
 type Lab struct {
 	o      Options
 	once   sync.Once
@@ -30,6 +34,19 @@ func NewLab(o Options) *Lab { return &Lab{o: o} }
 // Domain returns the lab's domain. Where none can be started the test is skipped
 // and says why; with CI=true that is a failure.
 func (l *Lab) Domain(t testing.TB) *Domain {
+	t.Helper()
+	return l.take(t, false)
+}
+
+// Alone is Domain, with nobody else at work in the domain until the test ends. It
+// waits for tests of other binaries; those of its own that are parallel it would wait
+// for in vain, so a test that asks for it is not.
+func (l *Lab) Alone(t testing.TB) *Domain {
+	t.Helper()
+	return l.take(t, true)
+}
+
+func (l *Lab) take(t testing.TB, alone bool) *Domain {
 	t.Helper()
 	where := os.Getenv(Attached)
 	if where == "skip" {
@@ -54,6 +71,13 @@ func (l *Lab) Domain(t testing.TB) *Domain {
 		t.Fatal(l.err)
 	case len(l.domain.Controllers) < l.o.DCs:
 		t.Fatalf("the domain in %s has %d controllers; this test takes %d", where, len(l.domain.Controllers), l.o.DCs)
+	}
+	if where != "" {
+		release, err := l.domain.share(alone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(release)
 	}
 	return l.domain
 }

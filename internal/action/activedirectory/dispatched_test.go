@@ -176,7 +176,7 @@ func (h hastyUndoer) Undo(b json.RawMessage) (map[string]any, bool) {
 // that does not show it is named, and it ends verified when replication goes on. It
 // runs before the tests that are parallel.
 func TestUnconfirmedUntilReplicationResumes(t *testing.T) {
-	b := open(t)
+	b := alone(t, 30*time.Second)
 	store := dispatchtest.New()
 	k := dispatcher(t, store, store.PutRun, hurry(b.types), dispatch.Options{})
 	a := b.take(t)

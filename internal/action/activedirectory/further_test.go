@@ -190,10 +190,42 @@ func TestRemainingAccessIsReported(t *testing.T) {
 	}
 }
 
+// A service that may act for others acts for one who never came to it; not after its
+// delegation was cleared, and again after the undo.
+func TestClearedDelegationAsAnOutsiderSeesIt(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	service, target, victim := b.take(t), b.take(t), b.take(t)
+	spn := "http/" + target.SAM + ".corp.example"
+	b.change(t, target.DN, "replace: servicePrincipalName\nservicePrincipalName: "+spn+"\n")
+	b.change(t, service.DN, "replace: servicePrincipalName\nservicePrincipalName: http/"+service.SAM+".corp.example\n-\nadd: msDS-AllowedToDelegateTo\nmsDS-AllowedToDelegateTo: "+spn+
+		"\n-\nreplace: userAccountControl\nuserAccountControl: 16777728\n") // TRUSTED_TO_AUTH_FOR_DELEGATION
+	acts := func(when string, want bool) {
+		t.Helper()
+		l, err := b.Delegate(context.Background(), b.Controllers[0], service.SAM, service.Password, victim.SAM, spn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.OK != want || !want && !strings.Contains(l.Text, "constrained delegation failed") {
+			t.Errorf("%s, for somebody else: got in %v, said %q", when, l.OK, l.Text)
+		}
+	}
+	acts("before", true)
+	r := b.through(t, activedirectory.ClearDelegation, service, nil)
+	acts("cleared and verified", false)
+	b.expect(t, "its own sign-in", b.Controllers[0], service, nil)
+	back, ok := b.types[activedirectory.ClearDelegation].(action.Undoer).Undo(r.Before)
+	if !ok {
+		t.Fatal("it cannot be undone")
+	}
+	b.through(t, activedirectory.RestoreDelegation, service, back)
+	acts("undone and verified", true)
+}
+
 func TestExpiryAndRestrictionsAsAnOutsiderSeesThem(t *testing.T) {
 	t.Parallel()
 	b := open(t)
-	expired, restricted := b.take(t), b.take(t)
+	expired, restricted, never := b.take(t), b.take(t), b.take(t)
 	r := b.through(t, activedirectory.Expire, expired, nil)
 	for _, c := range b.Controllers {
 		b.expect(t, "expired", c, expired, map[string]string{"Kerberos": "revoked", "LDAP": "data 701", "SMB": "NT_STATUS_ACCOUNT_EXPIRED"})
@@ -214,6 +246,14 @@ func TestExpiryAndRestrictionsAsAnOutsiderSeesThem(t *testing.T) {
 	}
 	b.through(t, activedirectory.RestoreLogon, restricted, back)
 	b.expect(t, "restrictions lifted", b.Controllers[0], restricted, nil)
+
+	r = b.through(t, activedirectory.RestrictLogon, never, map[string]any{activedirectory.ParamNoHours: true})
+	b.expect(t, "at no hour", b.Controllers[1], never, map[string]string{"Kerberos": "revoked", "LDAP": "data 530", "SMB": "NT_STATUS_INVALID_LOGON_HOURS"})
+	if back, ok = b.types[activedirectory.RestrictLogon].(action.Undoer).Undo(r.Before); !ok {
+		t.Fatal("it cannot be undone")
+	}
+	b.through(t, activedirectory.RestoreLogon, never, back)
+	b.expect(t, "at every hour again", b.Controllers[0], never, nil)
 }
 
 // Whatever stands in a parameter or a recorded state, nobody and nothing is found by

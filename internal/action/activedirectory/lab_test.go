@@ -48,12 +48,16 @@ type bed struct {
 	types  map[action.Name]action.Type
 }
 
-func open(t *testing.T) *bed { return openWithin(t, 30*time.Second) }
-
-// openWithin is open with a request timeout.
-func openWithin(t *testing.T, timeout time.Duration) *bed {
+func open(t *testing.T) *bed {
 	t.Helper()
 	d := lab.Domain(t)
+	return signIn(t, d, d.Containment, 30*time.Second)
+}
+
+// alone is open with nobody else in the domain; timeout is a request's.
+func alone(t *testing.T, timeout time.Duration) *bed {
+	t.Helper()
+	d := lab.Alone(t)
 	return signIn(t, d, d.Containment, timeout)
 }
 

@@ -10,11 +10,11 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action/activedirectory"
 )
 
-// The tests of this file take the network away from under everybody, so they are
-// not parallel: they run before those that are.
+// The tests of this file take the network, or a controller, away from under everybody,
+// so they have the domain alone and are not parallel: they run before those that are.
 
 func TestAcceptedIsNotVerifiedUntilEveryControllerShowsIt(t *testing.T) {
-	b := open(t)
+	b := alone(t, 30*time.Second)
 	a, old := b.take(t), b.take(t)
 	if err := b.Part(t.Context()); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestAcceptedIsNotVerifiedUntilEveryControllerShowsIt(t *testing.T) {
 // The controller goes away in mid-write: the outcome is not known, it is not sent
 // again by itself, and it does not happen later either.
 func TestControllerGoneInMidWrite(t *testing.T) {
-	b := openWithin(t, 3*time.Second)
+	b := alone(t, 3*time.Second)
 	a, c := b.take(t), b.take(t)
 	r := b.begin(t, activedirectory.Disable, a, nil)
 	first := b.Controllers[0]

@@ -302,41 +302,61 @@ func (a *Accounts) token(ctx context.Context, o directory.Object) (sids []string
 	return sids, nil
 }
 
-// maxPeers is how many other members of a group are kept.
-const maxPeers = 50
+// maxPeers is how many other members of a group are kept, maxNested how many groups
+// are looked into for them.
+const (
+	maxPeers  = 50
+	maxNested = 200
+)
 
 // peers returns the SIDs of who else in the group, however deep, can sign in, sorted:
 // at most maxPeers. here is false for a group of another domain.
+//
+// It goes down from group to group. To ask for all at once (LDAP_MATCHING_RULE_IN_CHAIN)
+// a Samba controller looks at every account of the domain: a second for each thousand.
 func (a *Accounts) peers(ctx context.Context, o directory.Object, group string) (sids []string, here bool, err error) {
-	var dn string
+	var next []directory.Object
 	for g, err := range a.Directory.Search(ctx, directory.Query{Filter: "(objectSid=" + group + ")", Limit: 1}) {
 		if err != nil {
 			return nil, false, err
 		}
-		dn = g.DN
+		next = append(next, g)
 	}
-	if dn == "" {
+	if len(next) == 0 {
 		return nil, false, nil
 	}
-	member := "(memberOf:1.2.840.113556.1.4.1941:=" + directory.Escape(dn) + ")"
-	if r := rid(group); r != "" {
-		member = "(|" + member + "(primaryGroupID=" + r + "))"
-	}
-	q := directory.Query{Filter: "(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2))" + member + ")", Attributes: []string{"accountExpires"}}
-	for m, err := range a.Directory.Search(ctx, q) {
-		if err != nil {
-			return nil, true, err
+	seen := map[string]bool{o.GUID: true, next[0].GUID: true}
+	for n := 0; n < len(next) && n < maxNested && len(sids) < maxPeers; n++ {
+		member := "(memberOf=" + directory.Escape(next[n].DN) + ")"
+		if r := rid(next[n].SID); r != "" {
+			member = "(|" + member + "(primaryGroupID=" + r + "))"
 		}
-		ends, _ := m.Number("accountExpires")
-		if at := directory.FileTime(ends); m.GUID == o.GUID || m.SID == "" || !at.IsZero() && !at.After(a.Now()) {
-			continue
-		}
-		if sids = append(sids, m.SID); len(sids) == maxPeers {
-			break
+		q := directory.Query{Filter: "(&(|(objectClass=group)(objectClass=user))" + member + ")", Attributes: []string{"accountExpires", "userAccountControl"}}
+		for m, err := range a.Directory.Search(ctx, q) {
+			switch {
+			case err != nil:
+				return nil, true, err
+			case seen[m.GUID]:
+				continue
+			}
+			seen[m.GUID] = true
+			if m.Is("group") {
+				next = append(next, m)
+			} else if m.SID != "" && a.usable(m) && len(sids) < maxPeers {
+				sids = append(sids, m.SID)
+			}
 		}
 	}
 	slices.Sort(sids)
 	return sids, true, nil
+}
+
+// usable reports whether an account is neither disabled nor expired.
+func (a *Accounts) usable(o directory.Object) bool {
+	control, shown := o.Number("userAccountControl")
+	ends, _ := o.Number("accountExpires")
+	at := directory.FileTime(ends)
+	return shown && control&accountDisable == 0 && (at.IsZero() || at.After(a.Now()))
 }
 
 func class(o directory.Object, control int64) identity.Class {

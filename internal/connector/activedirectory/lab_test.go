@@ -152,28 +152,31 @@ func TestNestedMembershipIsSensitive(t *testing.T) {
 	d, a := open(t)
 	b := bed{d}
 	p := b.take(t)
-	b.modify(t, `dn: CN=Inner,OU=Groups,%[1]s
+	b.modify(t, `dn: CN=Inner %[3]s,OU=Groups,%[1]s
 changetype: add
 objectClass: group
-sAMAccountName: Inner
+sAMAccountName: Inner %[3]s
 member: %[2]s
 
-dn: CN=Outer,OU=Groups,%[1]s
+dn: CN=Outer %[3]s,OU=Groups,%[1]s
 changetype: add
 objectClass: group
-sAMAccountName: Outer
-member: CN=Inner,OU=Groups,%[1]s
+sAMAccountName: Outer %[3]s
+member: CN=Inner %[3]s,OU=Groups,%[1]s
 
 dn: CN=Account Operators,CN=Builtin,%[1]s
 changetype: modify
 add: member
-member: CN=Outer,OU=Groups,%[1]s
+member: CN=Outer %[3]s,OU=Groups,%[1]s
 
 dn: CN=Protected Users,CN=Users,%[1]s
 changetype: modify
 add: member
 member: %[2]s
-`, d.BaseDN, p.DN)
+`, d.BaseDN, p.DN, p.SAM)
+	t.Cleanup(func() { // the domain may be used again
+		b.modify(t, "dn: CN=Account Operators,CN=Builtin,%s\nchangetype: modify\ndelete: member\nmember: CN=Outer %s,OU=Groups,%[1]s\n", d.BaseDN, p.SAM)
+	})
 	got, _ := one(t, a, p.SID)
 	if !slices.Equal(roles(got), []string{"Account Operators"}) || !got.Facts.OnPremises.Guarded || !slices.Equal(got.Facts.OnPremises.LastOf, []string{"Account Operators"}) {
 		t.Errorf("roles %v, %+v", roles(got), got.Facts.OnPremises)
@@ -199,11 +202,69 @@ member: %[2]s
 	}
 }
 
+// Who cannot sign in, or is in the group only by way of somebody's mistake, does not
+// stand in for the others; who is in it by way of another group does.
+func TestPeersAreThoseWhoCanSignIn(t *testing.T) {
+	t.Parallel()
+	d, a := open(t)
+	b := bed{d}
+	x, expired, disabled, nested, primary := b.take(t), b.take(t), b.take(t), b.take(t), b.take(t)
+	rid := b.sid(t, "CN=Enterprise Admins,CN=Users,"+d.BaseDN)
+	rid = rid[strings.LastIndexByte(rid, '-')+1:]
+	deep := fmt.Sprintf("CN=Deep %s,OU=Groups,%s", x.SAM, d.BaseDN)
+	t.Cleanup(func() { // the domain may be used again
+		b.modify(t, "dn: %s\nchangetype: modify\nreplace: primaryGroupID\nprimaryGroupID: 513\n\ndn: CN=Enterprise Admins,CN=Users,%s\nchangetype: modify\ndelete: member\nmember: %s\nmember: %s\nmember: %[1]s\n", primary.DN, d.BaseDN, x.DN, deep)
+	})
+	b.modify(t, `dn: %[1]s
+changetype: add
+objectClass: group
+sAMAccountName: Deep %[2]s
+member: %[3]s
+member: %[4]s
+member: %[5]s
+
+dn: CN=Enterprise Admins,CN=Users,%[6]s
+changetype: modify
+add: member
+member: %[7]s
+member: %[1]s
+member: %[8]s
+
+dn: %[1]s
+changetype: modify
+add: member
+member: CN=Enterprise Admins,CN=Users,%[6]s
+
+dn: %[3]s
+changetype: modify
+replace: accountExpires
+accountExpires: 133500000000000000
+
+dn: %[4]s
+changetype: modify
+replace: userAccountControl
+userAccountControl: 514
+
+dn: %[8]s
+changetype: modify
+replace: primaryGroupID
+primaryGroupID: %[9]s
+`, deep, x.SAM, expired.DN, disabled.DN, nested.DN, d.BaseDN, x.DN, primary.DN, rid)
+	want := []string{d.Admin.SID, nested.SID, primary.SID}
+	slices.Sort(want)
+	got, _ := one(t, a, x.SID)
+	if peers := got.Facts.OnPremises.Peers["Enterprise Admins"]; !slices.Equal(peers, want) {
+		t.Errorf("peers %v, want the Administrator, the nested and the one whose primary group it is: %v", peers, want)
+	}
+}
+
 func TestWhatIsNeverTouched(t *testing.T) {
 	t.Parallel()
 	d, a := open(t)
 	b := bed{d}
-	b.modify(t, `dn: CN=web,OU=Service,%[1]s
+	web, pc := "CN=web,OU=Service,"+d.BaseDN, "CN=PC1,OU=Staff,"+d.BaseDN
+	t.Cleanup(func() { b.modify(t, "dn: %s\nchangetype: delete\n\ndn: %s\nchangetype: delete\n", web, pc) })
+	b.modify(t, `dn: %s
 changetype: add
 objectClass: msDS-GroupManagedServiceAccount
 sAMAccountName: web$
@@ -211,21 +272,21 @@ dNSHostName: web.corp.example
 msDS-ManagedPasswordInterval: 30
 userAccountControl: 4096
 
-dn: CN=PC1,OU=Staff,%[1]s
+dn: %s
 changetype: add
 objectClass: computer
 sAMAccountName: PC1$
 userAccountControl: 4096
-`, d.BaseDN)
+`, web, pc)
 	for sid, want := range map[string]string{
 		d.Containment.SID:                        "one of Cordon's own accounts",
 		d.Admin.SID:                              "the domain's built-in Administrator",
 		b.sid(t, "CN=krbtgt,CN=Users,"+d.BaseDN): "krbtgt",
 		b.sid(t, "CN=DC1,OU=Domain Controllers,"+d.BaseDN): "a domain controller",
-		b.sid(t, "CN=PC1,OU=Staff,"+d.BaseDN):              "a computer account",
-		b.sid(t, "CN=web,OU=Service,"+d.BaseDN):            "a group managed service account",
-		b.sid(t, "CN=Guest,CN=Users,"+d.BaseDN):            "built-in Guest",
-		b.sid(t, "CN=Finance,OU=Groups,"+d.BaseDN):         "names no account",
+		b.sid(t, pc):                               "a computer account",
+		b.sid(t, web):                              "a group managed service account",
+		b.sid(t, "CN=Guest,CN=Users,"+d.BaseDN):    "built-in Guest",
+		b.sid(t, "CN=Finance,OU=Groups,"+d.BaseDN): "names no account",
 	} {
 		got, protection := one(t, a, sid)
 		if !strings.Contains(strings.Join(protection.Reasons, "; "), want) || protection.Unknown {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/record"
@@ -54,9 +55,9 @@ func (d Decoder) base(c *change) record.Record {
 
 // party names what was changed: as the directory knows it where that can be asked,
 // and by its common name for people otherwise.
-func (d Decoder) party(role, dn string) record.Party {
+func (d Decoder) party(role, dn string, at time.Time) record.Party {
 	if d.Locate != nil {
-		if ref, ok := d.Locate(dn); ok {
+		if ref, ok := d.Locate(dn, at); ok {
 			return record.Party{Role: role, Ref: ref}
 		}
 	}
@@ -80,7 +81,7 @@ func firstName(dn string) string {
 	return short(rest, 128)
 }
 
-func (d Decoder) password(c *change) record.Record {
+func (d Decoder) password(c *change, at time.Time) record.Record {
 	r := d.base(c)
 	r.Type, r.Title, r.Resource = eventReset, "password reset", c.DN
 	if strings.EqualFold(c.Action, "Change") {
@@ -89,24 +90,24 @@ func (d Decoder) password(c *change) record.Record {
 	if c.EventID != 0 {
 		r.Type = strconv.Itoa(c.EventID)
 	}
-	r.Others = []record.Party{d.party("target", c.DN)}
+	r.Others = []record.Party{d.party("target", c.DN, at)}
 	return r
 }
 
-func (d Decoder) group(c *change) record.Record {
+func (d Decoder) group(c *change, at time.Time) record.Record {
 	r := d.base(c)
 	r.Type, r.Title, r.Resource = "groupChange", "member of a group: "+short(strings.ToLower(c.Action), 40), c.Group
 	if c.EventID != 0 {
 		r.Type = strconv.Itoa(c.EventID)
 	}
-	r.Others = []record.Party{d.party("member", c.User), d.party("group", c.Group)}
+	r.Others = []record.Party{d.party("member", c.User, at), d.party("group", c.Group, at)}
 	return r
 }
 
-func (d Decoder) directory(c *change) record.Record {
+func (d Decoder) directory(c *change, at time.Time) record.Record {
 	r := d.base(c)
 	r.Resource = c.DN
-	r.Others = append(r.Others, d.party("target", c.DN))
+	r.Others = append(r.Others, d.party("target", c.DN, at))
 	switch c.Operation {
 	case "Add":
 		r.Type, r.Title = eventCreated, "object created"

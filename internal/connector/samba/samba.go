@@ -33,9 +33,9 @@ import (
 // A Decoder reads lines of one domain.
 type Decoder struct {
 	Tenant identity.Tenant
-	// Locate returns the account of a distinguished name; nil when nobody can be
-	// asked. It is called once for each name in a line.
-	Locate func(dn string) (identity.Ref, bool)
+	// Locate returns whose a distinguished name was at a time, and false when that is
+	// not known; nil when nobody can be asked. It is called once for each name in a line.
+	Locate func(dn string, at time.Time) (identity.Ref, bool)
 }
 
 // The types of lines. Each names the member that holds what it says.
@@ -163,11 +163,11 @@ func (d Decoder) Decode(raw []byte) (r record.Record, keep bool, reason string) 
 	case l.Type == typeChange && l.Change != nil && l.Change.housekeeping():
 		return r, false, ""
 	case l.Type == typeChange && l.Change != nil:
-		r = d.directory(l.Change)
+		r = d.directory(l.Change, at)
 	case l.Type == typePassword && l.Password != nil:
-		r = d.password(l.Password)
+		r = d.password(l.Password, at)
 	case l.Type == typeGroup && l.Group != nil:
-		r = d.group(l.Group)
+		r = d.group(l.Group, at)
 	case l.Type == typeTransaction && l.Transaction != nil:
 		return r, false, ""
 	default:

@@ -101,9 +101,12 @@ func TestHousekeepingIsLeftOut(t *testing.T) {
 func TestLocate(t *testing.T) {
 	t.Parallel()
 	asked := ""
-	d := samba.Decoder{Tenant: tenant, Locate: func(dn string) (identity.Ref, bool) { asked = dn; return ref(identity.Ref{SID: sid}), true }}
+	d := samba.Decoder{Tenant: tenant, Locate: func(dn string, at time.Time) (identity.Ref, bool) {
+		asked = dn + " at " + at.Format(time.TimeOnly)
+		return ref(identity.Ref{SID: sid}), true
+	}}
 	r, keep, reason := d.Decode([]byte(`{"timestamp":"2026-03-01T08:00:00.000001+0000","type":"passwordChange","passwordChange":{"eventId":4724,"statusCode":0,"status":"Success","userSid":"S-1-5-21-1-2-3-500","dn":"CN=Ana,DC=x","action":"Reset"}}`))
-	if !keep || reason != "" || asked != "CN=Ana,DC=x" || r.Type != "4724" || r.Others[0].Ref.SID != sid {
+	if !keep || reason != "" || asked != "CN=Ana,DC=x at 08:00:00" || r.Type != "4724" || r.Others[0].Ref.SID != sid {
 		t.Errorf("asked %q, got %+v %q", asked, r, reason)
 	}
 }
