@@ -153,6 +153,18 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: userAccountControl %q", name, uac)
 		}
 	}
+	for _, dn := range []string{a.DN, strings.ToUpper(a.DN), strings.ReplaceAll(a.DN, ",", " , ")} {
+		if o, err := cl.FindDN(t.Context(), dn, "whenCreated"); err != nil || o.SID != a.SID {
+			t.Errorf("%s: %+v, %v", dn, o, err)
+		} else if made, _ := o.Text("whenCreated"); time.Since(directory.GeneralizedTime(made)) > 24*time.Hour {
+			t.Errorf("%s was made at %q", dn, made)
+		}
+	}
+	for dn, want := range map[string]fault.Kind{"CN=Nobody,OU=Staff," + d.BaseDN: fault.NotFound, "CN=Ana,DC=other,DC=example": fault.Invalid, d.BaseDN: fault.Invalid, "": fault.Invalid} {
+		if o, err := cl.FindDN(t.Context(), dn); !errors.Is(err, want) {
+			t.Errorf("%q: %+v, %v; want %s", dn, o, err, want)
+		}
+	}
 	// The name that every account has, whatever is written down.
 	if err := d.Modify(t.Context(), d.Controllers[0], "dn: "+a.DN+"\nchangetype: modify\nreplace: userPrincipalName\nuserPrincipalName: other@"+a.SAM+".example\n"); err != nil {
 		t.Fatal(err)
@@ -193,6 +205,11 @@ func TestHostileNamesFindNobody(t *testing.T) {
 			}
 			if err != nil && (len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\x00\u202e")) {
 				t.Errorf("%.60q: its error is unfit for a line: %.200q", name, err)
+			}
+		}
+		for _, dn := range []string{h, "CN=" + h + ",OU=Staff," + d.BaseDN, "<SID=" + a.SID + ">", "<GUID=" + a.GUID + ">," + d.BaseDN, a.DN + h} {
+			if o, err := cl.FindDN(t.Context(), dn); !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Invalid) {
+				t.Errorf("%.60q is the name of %q, %v", dn, o.DN, err)
 			}
 		}
 		v, err := cl.See(t.Context(), []directory.Subject{{SID: h}, {GUID: h}, {SID: a.SID, GUID: a.GUID}})

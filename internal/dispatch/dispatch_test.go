@@ -476,6 +476,49 @@ func TestWhoCannotSignInIsNotTheLast(t *testing.T) {
 	})
 }
 
+// A reading may come from where a change of the last quarter of an hour is not seen
+// yet: whom we changed since then counts as gone though the reading has them. What is
+// older the reading shows, and somebody may have taken it back.
+func TestAReadingIsNotBelievedAboutTheLastQuarterOfAnHour(t *testing.T) {
+	t.Parallel()
+	ref := func(n int) identity.Ref {
+		return identity.Ref{Provider: identity.ActiveDirectory, SID: fmt.Sprintf("S-1-5-21-1-2-3-%d", 2000+n)}
+	}
+	for name, who := range map[string]func(int, *identity.Identity){
+		"Global Administrators": func(n int, i *identity.Identity) { i.Accounts[0].ObjectID = fmt.Sprint("ga-", n) },
+		"Domain Admins": func(n int, i *identity.Identity) {
+			i.Accounts[0].Ref = ref(n)
+			i.Accounts[0].Facts.OnPremises = &identity.OnPremises{Class: identity.ClassUser, Peers: map[string][]string{"Domain Admins": {ref(3 - n).SID}}}
+		},
+	} {
+		for ago, want := range map[time.Duration]action.State{14 * time.Minute: action.RefusedState, 16 * time.Minute: action.Verified} {
+			t.Run(fmt.Sprint(name, " ", ago), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					h := newHouse(t)
+					one := person(1)
+					who(1, &one)
+					a := h.ask(one, disable)
+					h.start()
+					began := time.Now()
+					h.settle(a, action.Verified)
+					<-time.After(ago - time.Since(began))
+					other := person(2) // read now, as the directory is: both can sign in
+					who(2, &other)
+					admin := []identity.Role{{TemplateID: identity.GlobalAdministrator, Name: "Global Administrator", Active: true}}
+					h.store.PutDirectory(tenant, connector.DirectoryFacts{
+						AsOf: time.Now(), UsableGlobalAdmins: []string{"ga-1", "ga-2"}, Holders: map[string][]identity.Role{"ga-1": admin, "ga-2": admin},
+					})
+					if b := h.settle(h.ask(other, disable), action.Verified, action.RefusedState); b.State != want {
+						t.Errorf("the other was changed %v ago: %s (%s), want %s", ago, b.State, b.Reason, want)
+					}
+					h.end()
+				})
+			})
+		}
+	}
+}
+
 // The blast radius is exact to the identity, however many intents share a
 // transaction: as many as the limit, and whoever was reached stays within reach.
 func TestBlastRadius(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/lab/world"
 )
 
-var lab = addc.NewLab(addc.Options{People: 12})
+var lab = addc.NewLab(addc.Options{DCs: 2, People: 20})
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // TestHybrid plays everything on one domain and one tenant, because each takes
 // seconds to start. The parts touch different people.
 func TestHybrid(t *testing.T) {
-	d := lab.Domain(t)
+	d := lab.Alone(t)
 	s := newScene(t, d)
 	s.doctor(t)
 	s.doctorNames(t)
@@ -33,6 +33,9 @@ func TestHybrid(t *testing.T) {
 	s.serve(t)
 	// Alone, because the synchronisation brings everybody's state at once.
 	t.Run("a sync fight ends at the source", s.syncFight)
+	// Alone, because they change what holds for everybody.
+	t.Run("of the last two Domain Admins one stays", s.lastTwo)
+	t.Run("unconfirmed while replication is stopped", s.replicationStopped)
 	for name, part := range map[string]func(*testing.T){
 		"contained at the source":           s.containedAtTheSource,
 		"reset on the authoritative side":   s.resetWhereItCounts,
@@ -40,7 +43,9 @@ func TestHybrid(t *testing.T) {
 		"protected on both sides":           s.protectedOnBothSides,
 		"the last Domain Admin stays":       s.lastAdmin,
 		"a takeover by matching is refused": s.takeover,
+		"a containment that does not hold":  s.contradicted,
 		"a domain that is not connected":    s.foreign,
+		"hostile names are nobody's":        s.hostileNames,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -277,9 +282,13 @@ func (s *scene) syncFight(t *testing.T) {
 // knows, over Kerberos, LDAP and SMB.
 func (s *scene) can(t *testing.T, p hybrid, want bool) {
 	t.Helper()
+	s.canOn(t, s.Controllers[0], p, want)
+}
+
+func (s *scene) canOn(t *testing.T, c *addc.DC, p hybrid, want bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c := s.Controllers[0]
 	for name, try := range map[string]func() (addc.Logon, error){
 		"kinit":     func() (addc.Logon, error) { return s.Kinit(ctx, c, p.SAM, p.Password) },
 		"LDAP bind": func() (addc.Logon, error) { return s.Bind(ctx, c, p.UPN, p.Password) },

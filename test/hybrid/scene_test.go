@@ -46,7 +46,8 @@ type scene struct {
 
 	people                  chan hybrid // synchronised, nobody's yet
 	service, synchroniser   hybrid      // on premises alone
-	lone                    hybrid      // the only member of Enterprise Admins, on premises alone
+	lone                    hybrid      // the only member of Enterprise Admins that can sign in, on premises alone
+	last                    [2]hybrid   // the only members of Domain Admins for a while, synchronised
 	tier0, stranger, victim hybrid
 	krbtgt, controller      string // SIDs
 }
@@ -93,28 +94,39 @@ func (s *scene) cast(t *testing.T) {
 		}
 		return a
 	}
-	for range 4 {
+	for range 8 {
 		a := take()
 		s.people <- mirror(a, a.GUID)
 	}
 	s.tier0 = mirror(s.Tier0, s.Tier0.GUID)
+	for n := range s.last {
+		a := take()
+		s.last[n] = mirror(a, a.GUID)
+	}
 	s.victim = hybrid{Account: take()}
 	a := take()
 	s.stranger = mirror(a, s.victim.GUID) // its immutable id stands for the victim
 	s.service, s.synchroniser = hybrid{Account: take()}, hybrid{Account: take()}
 	s.lone = hybrid{Account: take()}
+	gone := take() // expired: nobody to rely on
 	for _, p := range []*hybrid{&s.service, &s.lone} {
 		p.name = strings.TrimPrefix(strings.Split(p.DN, ",")[0], "CN=")
 	}
+	msol := "MSOL_" + s.synchroniser.GUID[24:] // as Entra Connect calls its account
+	t.Cleanup(func() {                         // the domain may be used again
+		if err := s.Modify(context.Background(), s.Controllers[0], fmt.Sprintf("dn: CN=Enterprise Admins,CN=Users,%s\nchangetype: modify\nreplace: member\nmember: %s\n", s.BaseDN, s.Admin.DN)); err != nil {
+			t.Error(err)
+		}
+	})
 	ctx := context.Background()
-	if err := s.Modify(ctx, s.Controllers[0], fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: servicePrincipalName\nservicePrincipalName: backup/srv01.corp.example\n\ndn: %s\nchangetype: modify\nreplace: sAMAccountName\nsAMAccountName: MSOL_0123456789ab\n\ndn: CN=Enterprise Admins,CN=Users,%s\nchangetype: modify\nreplace: member\nmember: %s\n",
-		s.service.DN, s.synchroniser.DN, s.BaseDN, s.lone.DN)); err != nil {
+	if err := s.Modify(ctx, s.Controllers[0], fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: servicePrincipalName\nservicePrincipalName: backup/%s.corp.example\n\ndn: %s\nchangetype: modify\nreplace: sAMAccountName\nsAMAccountName: %s\n\ndn: %s\nchangetype: modify\nreplace: accountExpires\naccountExpires: 133500000000000000\n\ndn: CN=Enterprise Admins,CN=Users,%s\nchangetype: modify\nreplace: member\nmember: %s\nmember: %[5]s\n",
+		s.service.DN, s.service.SAM, s.synchroniser.DN, msol, gone.DN, s.BaseDN, s.lone.DN)); err != nil {
 		t.Fatal(err)
 	}
 	s.krbtgt, s.controller = s.sid(t, "CN=krbtgt,CN=Users,"+s.BaseDN), s.sid(t, "CN=DC1,OU=Domain Controllers,"+s.BaseDN)
 	// Accounts on premises alone, so that alerts may name them.
 	for n, x := range []world.Names{
-		{SID: s.service.SID, GUID: s.service.GUID, SAM: s.service.SAM, DN: s.service.DN}, {SID: s.synchroniser.SID, GUID: s.synchroniser.GUID, SAM: "MSOL_0123456789ab", DN: s.synchroniser.DN},
+		{SID: s.service.SID, GUID: s.service.GUID, SAM: s.service.SAM, DN: s.service.DN}, {SID: s.synchroniser.SID, GUID: s.synchroniser.GUID, SAM: msol, DN: s.synchroniser.DN},
 		{SID: s.Containment.SID, GUID: s.Containment.GUID, SAM: s.Containment.SAM, DN: s.Containment.DN}, {SID: s.Admin.SID, GUID: s.Admin.GUID, SAM: s.Admin.SAM, DN: s.Admin.DN},
 		{SID: s.lone.SID, GUID: s.lone.GUID, SAM: s.lone.SAM, DN: s.lone.DN},
 		{SID: s.krbtgt, SAM: "krbtgt2"}, {SID: s.controller, SAM: "DC1$"},
@@ -195,7 +207,7 @@ func (s *scene) configure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dc := s.Controllers[0]
+	dc, other := s.Controllers[0], s.Controllers[1]
 	text := fmt.Sprintf(`store: sqlite:cordon.db
 listen: %s
 audit: { key: file:audit.key }
@@ -213,14 +225,15 @@ tenants:
     mode: act
     connectors: { risk_detections: 1s, risky_users: 2s, alerts: 1s, directory: 20s, registration: 10m, open_cases: 2s }
     limits: { accounts_per_hour: 1000, accounts_per_minute: 1000, playbook_accounts_per_hour: 1000, global_accounts_per_hour: 1000 }
+    senders: [{ name: controllers, secret: file:sender }]
     directories:
       - domain: %[7]s
-        dcs: [%[8]s]
-        addresses: { %[8]s: %[9]s }
+        dcs: [%[8]s, %[12]s]
+        addresses: { %[8]s: %[9]s, %[12]s: %[13]s }
         ca_file: %[10]q
         bind: { upn: %[11]s, password: file:ad-password }
-`, s.addr, own, shipped, s.world.TenantID(), client, s.url, s.Name, dc.Host, dc.Addr, s.CAFile, s.Containment.UPN)
-	for name, text := range map[string]string{"cordon.yaml": text, "token": s.token, "secret": "lab", "ad-password": s.Containment.Password} {
+`, s.addr, own, shipped, s.world.TenantID(), client, s.url, s.Name, dc.Host, dc.Addr, s.CAFile, s.Containment.UPN, other.Host, other.Addr)
+	for name, text := range map[string]string{"cordon.yaml": text, "token": s.token, "secret": "lab", "sender": s.token, "ad-password": s.Containment.Password} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +295,9 @@ func (s *scene) doctorNames(t *testing.T) {
 		"no way":         {s.Controllers[0].Addr, "127.0.0.1", "open the way to the controller"},
 	} {
 		file := filepath.Join(s.dir, "doctor.yaml")
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(whole), c.from, c.to)), 0o600); err != nil {
+		text := strings.ReplaceAll(string(whole), c.from, c.to)
+		text = strings.ReplaceAll(text, ", "+s.Controllers[1].Host+"]", "]") // nobody else to ask
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.CommandContext(t.Context(), s.bin, "doctor", "--config", file).CombinedOutput()
@@ -301,16 +316,19 @@ func (s *scene) lookUp(t *testing.T) {
 	}
 	for _, name := range []string{s.service.SID, s.service.GUID, s.service.UPN, s.NetBIOS + `\` + s.service.SAM, s.Name + `\` + s.service.SAM} {
 		out, err := show(name)
-		if err != nil || !strings.Contains(out, s.service.SID) || !strings.Contains(out, "NORMAL_ACCOUNT") || !strings.Contains(out, "backup/srv01.corp.example") || strings.Contains(out, "protected") {
+		if err != nil || !strings.Contains(out, s.service.SID) || !strings.Contains(out, "NORMAL_ACCOUNT") || !strings.Contains(out, "backup/"+s.service.SAM+".corp.example") || strings.Contains(out, "protected") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
 	if out, err := show(s.Admin.UPN); err != nil || !strings.Contains(out, "sensitive              Domain Admins") || !strings.Contains(out, "protected              the domain's built-in Administrator") {
 		t.Errorf("the Administrator: %v\n%s", err, out)
 	}
-	for _, name := range []string{"*)(objectClass=*", `CORP\*`, `OTHER\` + s.service.SAM, "nobody@corp.example", s.service.SAM} {
-		if out, err := show(name); err == nil {
-			t.Errorf("%q names somebody:\n%s", name, out)
+	for _, name := range append(hostile(s.service.Account), `CORP\*`, `OTHER\`+s.service.SAM, "nobody@corp.example", s.service.SAM) {
+		if strings.ContainsRune(name, 0) {
+			continue // no command line can hold it
+		}
+		if out, err := show(name); err == nil || len(out) > 1000 || strings.ContainsAny(out, "\u202e") {
+			t.Errorf("%.60q names somebody, or is not fit to be shown:\n%.600s", name, out)
 		}
 	}
 }
@@ -385,12 +403,15 @@ type runView struct {
 	Run   runSummary
 	Steps []struct {
 		ID, Action, State, Reason string
-		Doing                     *struct {
-			ID string
-			At time.Time
-		}
+		Doing                     *actionView
 	}
-	Approvals []struct{ ID, PlanHash string }
+	Approvals []struct{ ID, PlanHash, State string }
+}
+
+type actionView struct {
+	ID, Name, State, Reason, Proof string
+	Attempt                        int
+	RequestedAt                    time.Time
 }
 
 // done are the steps that are proven.
@@ -442,16 +463,10 @@ func (s *scene) inOrder(t *testing.T, r runView) {
 	t.Helper()
 	at := map[string]time.Time{}
 	for _, st := range r.Steps {
-		var a struct {
-			Action struct{ AcceptedAt, VerifiedAt, RequestedAt time.Time }
+		if st.Doing == nil || st.Doing.RequestedAt.IsZero() {
+			t.Fatalf("when %s was asked for is not told", st.ID)
 		}
-		if st.Doing == nil {
-			continue
-		}
-		if err := s.api(context.Background(), http.MethodGet, "/actions/"+st.Doing.ID, nil, &a); err != nil {
-			t.Fatal(err)
-		}
-		at[st.ID] = a.Action.RequestedAt
+		at[st.ID] = st.Doing.RequestedAt
 	}
 	order := []string{"confirm", "disable", "disable-cloud", "revoke", "reset", "revoke-again"}
 	for n := 1; n < len(order); n++ {

@@ -138,6 +138,12 @@ func (d Decoder) directory(c *change, at time.Time) record.Record {
 				default:
 					r.Type = eventChanged
 				}
+			} else if new, err := strconv.ParseInt(c.Attributes[n].last(), 10, 64); err == nil {
+				// Most tools replace the value, and what it was before is not told then.
+				r.Type, r.Title = eventEnabled, "account set to enabled: userAccountControl to "+strconv.FormatInt(new, 10)
+				if new&accountDisable != 0 {
+					r.Type, r.Title = eventDisabled, "account set to disabled: userAccountControl to "+strconv.FormatInt(new, 10)
+				}
 			}
 		case "lockouttime":
 			if v := c.Attributes[n].last(); v == "0" {
