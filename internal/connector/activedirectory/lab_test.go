@@ -2,6 +2,7 @@ package activedirectory_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -356,7 +357,8 @@ func TestKeysThatDisagree(t *testing.T) {
 		t.Errorf("the immutable id of another account: %q, %v", dispute, err)
 	}
 	// … or of a GUID that was carried over from another forest.
-	old := []byte("0123456789abcdef")
+	old := make([]byte, 16)
+	_, _ = rand.Read(old) // never fails
 	b.modify(t, "dn: %s\nchangetype: modify\nreplace: mS-DS-ConsistencyGuid\nmS-DS-ConsistencyGuid:: %s\n", x.DN, base64.StdEncoding.EncodeToString(old))
 	anchored := activedirectory.Anchored(base64.StdEncoding.EncodeToString(old))
 	moved, _ := one(t, a, x.SID)
