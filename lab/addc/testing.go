@@ -60,7 +60,7 @@ func (l *Lab) take(t testing.TB, alone bool) *Domain {
 			l.domain, l.err = Attach(where)
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute+time.Duration(l.o.People)*100*time.Millisecond)
 		defer cancel()
 		l.domain, l.err = New(ctx, l.o)
 	})
