@@ -23,7 +23,7 @@ import (
 )
 
 // backfillPage is how many records of a file are handed on together.
-const backfillPage = 500
+const backfillPage = 2000
 
 // Backfill reads a file of a format, one of Formats, into the tenant and returns the
 // counts. A record that cannot be used goes to reject with its place and reason; it

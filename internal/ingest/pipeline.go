@@ -25,7 +25,7 @@ const (
 	silence       = 3
 	atFirst       = 10   // records in the first transaction of a page
 	atOnce        = 20   // records in one transaction at most; see Take
-	inBulk        = 500  // records in one transaction of Fill
+	inBulk        = 2000 // records in one transaction of Fill
 	recordsAtOnce = 100  // records (of package record) in one transaction: each is little work
 	openCases     = 1000 // accounts of open cases looked at after a reading of the directory
 	historyAtOnce = 5    // of one Refresh: each costs a request of a very small limit

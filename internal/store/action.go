@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
@@ -33,16 +34,15 @@ func (tx *Tx) ActiveEffect(t identity.Tenant, effect string, since time.Time) (a
 			newest = a
 		}
 	}
-	// What waits is not written for this: it is looked through here.
-	for _, k := range tx.waiting {
-		if k.key.table != "actions" || k.key.tenant != t {
-			continue
+	for _, k := range tx.effects[listKey{"effect", t, effect}] {
+		if !k.waits {
+			continue // its table tells of it
 		}
 		a, err := decode[action.Action]([]byte(k.doc))
 		if err != nil {
 			return a, false, fmt.Errorf("active effect: %w", err)
 		}
-		if cmp.Or(a.Effect, string(a.ID)) == effect && stands(a) && (micros0(a.RequestedAt) >= micros0(since) || a.State != action.Verified) {
+		if stands(a) && (micros0(a.RequestedAt) >= micros0(since) || a.State != action.Verified) {
 			better(a)
 		}
 	}
@@ -101,8 +101,12 @@ func (tx *Tx) PutAction(a action.Action) (action.Action, error) {
 	if err != nil {
 		return a, err
 	}
-	if _, err := tx.putVersioned(w, a.Tenant, string(a.ID), was, w.doc(), selectAction); err != nil {
+	k, err := tx.putVersioned(w, a.Tenant, string(a.ID), was, w.doc(), selectAction)
+	if err != nil {
 		return a, err
+	}
+	if key := (listKey{"effect", a.Tenant, cmp.Or(a.Effect, string(a.ID))}); !slices.Contains(tx.effects[key], k) {
+		tx.effects[key] = append(tx.effects[key], k)
 	}
 	if at := micros0(a.IntentAt); at != 0 && at != micros0(before.IntentAt) {
 		tx.loose = append(tx.loose, intentRow(a, at))

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
@@ -49,23 +50,31 @@ func asks(begin string, args []any, values []string, scan func(rows) error) []st
 	return out
 }
 
-// learnAll returns the queries that learn the rows of the table with the ids.
-func (tx *Tx) learnAll(table, key string, t identity.Tenant, ids []string) []statement {
-	var missing []string
-	for _, id := range ids {
-		if _, ok := tx.known(table, t, id); !ok && !slices.Contains(missing, id) {
-			missing = append(missing, id)
+// unique returns the ids that are not known, each once.
+func unique[S ~string](ids []S, known func(string) bool) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range ids {
+		if id := string(s); !seen[id] && !known(id) {
+			seen[id] = true
+			out = append(out, id)
 		}
 	}
+	return out
+}
+
+// learnAll returns the queries that learn the rows of the table with the ids.
+func (tx *Tx) learnAll(table, key string, t identity.Tenant, ids []string) []statement {
+	missing := unique(ids, func(id string) bool { _, ok := tx.known(table, t, id); return ok })
 	if len(missing) == 0 {
 		return nil
 	}
 	found := map[string]bool{}
 	list := asks(`SELECT `+key+`, doc FROM `+table+` WHERE tenant = ? AND `+key, []any{string(t)}, missing, func(r rows) error {
 		var id string
-		var doc []byte
+		var doc string
 		err := r.Scan(&id, &doc)
-		tx.learn(table, t, id, string(doc))
+		tx.soon(tx.learn(table, t, id, doc))
 		found[id] = true
 		return err
 	})
@@ -79,9 +88,21 @@ func (tx *Tx) learnAll(table, key string, t identity.Tenant, ids []string) []sta
 	return list
 }
 
-// look runs queries and then notes what they did not find.
+// look runs queries and then notes what they did not find. Documents are decoded
+// while the next ones are read.
 func (tx *Tx) look(list []statement) error {
+	read := make(chan *kept, askedAtOnce)
+	var decoding sync.WaitGroup
+	decoding.Go(func() {
+		for k := range read {
+			k.decoded()
+		}
+	})
+	tx.read = read
 	err := tx.send(list)
+	tx.read = nil
+	close(read)
+	decoding.Wait()
 	absent := tx.absent
 	tx.absent = nil
 	if err != nil {
@@ -91,6 +112,28 @@ func (tx *Tx) look(list []statement) error {
 		f()
 	}
 	return nil
+}
+
+// soon has the document of a row that was read decoded, if there is somebody who
+// does that: nothing of the row is changed until look returns.
+func (tx *Tx) soon(k *kept) {
+	if tx.read != nil {
+		tx.read <- k
+	}
+}
+
+// decoded decodes the document of a row whose value is shared. Who asks for the
+// value is told what is wrong with it.
+func (k *kept) decoded() {
+	switch {
+	case k.doc == "":
+	case k.key.table == "signals":
+		_, _ = k.signal()
+	case k.key.table == "identities":
+		_, _ = k.identity()
+	case k.key.table == "cases":
+		_, _ = shared[casefile.Case](k)
+	}
 }
 
 // selectOwners begins the query of the owners of identifiers. It names the kind so
@@ -118,9 +161,9 @@ func (tx *Tx) Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal
 		list = append(list, asks(selectOwners, []any{string(t), string(kind)}, named, func(r rows) error {
 			var k identity.Key
 			var id string
-			var doc []byte
+			var doc string
 			err := r.Scan(&k.Kind, &k.Value, &id, &doc)
-			tx.learn("identities", t, id, string(doc))
+			tx.soon(tx.learn("identities", t, id, doc))
 			tx.owners[ownedKey{t, k}] = identity.ID(id)
 			return err
 		})...)
@@ -159,12 +202,7 @@ func (tx *Tx) Ahead(t identity.Tenant, subjects []identity.Ref, signals []signal
 // AheadOf reads what an assessment and a plan rest on: signals, account risks,
 // the last assessment, cases and their runs. What waits is written first.
 func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
-	var missing []string
-	for _, id := range ids {
-		if _, ok := tx.list("signals", t, string(id)); !ok && !slices.Contains(missing, string(id)) {
-			missing = append(missing, string(id))
-		}
-	}
+	missing := unique(ids, func(id string) bool { _, ok := tx.list("signals", t, id); return ok })
 	if len(missing) == 0 {
 		return nil
 	}
@@ -196,9 +234,11 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 	})...)
 	list = append(list, asks(`SELECT id, identity, doc FROM cases WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
 		var id, owner string
-		var doc []byte
+		var doc string
 		err := r.Scan(&id, &owner, &doc)
-		note("cases", owner, tx.learn("cases", t, id, string(doc)))
+		k := tx.learn("cases", t, id, doc)
+		note("cases", owner, k)
+		tx.soon(k)
 		if _, ok := found[listKey{"runs", t, id}]; !ok {
 			found[listKey{"runs", t, id}] = []*kept{}
 		}
@@ -207,9 +247,9 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 	list = append(list, asks(`SELECT id, identity, coalesce(case_id, ''), playbook, once_key, started_at, doc FROM runs WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
 		var id, owner, file, playbook, key string
 		var at int64
-		var doc []byte
+		var doc string
 		err := r.Scan(&id, &owner, &file, &playbook, &key, &at, &doc)
-		k := tx.learn("runs", t, id, string(doc))
+		k := tx.learn("runs", t, id, doc)
 		if !k.waits {
 			k.once, k.at = onceOf(playbook, key), at
 		}
@@ -221,9 +261,10 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 	list = append(list, asks(`SELECT identity, at, digest, doc FROM assessments WHERE tenant = ? AND identity`, args, missing, func(r rows) error {
 		var id string
 		var at int64
-		var sum, doc []byte
+		var sum []byte
+		var doc string
 		err := r.Scan(&id, &at, &sum, &doc)
-		if k := tx.learn("assessments", t, id, string(doc)); !k.waits {
+		if k := tx.learn("assessments", t, id, doc); !k.waits {
 			k.at, k.digest = at, bytes.Clone(sum)
 		}
 		return err

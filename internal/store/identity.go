@@ -30,7 +30,11 @@ const linksDeep = 20
 
 // IdentityAlone is Identity for who wants the emptied one of a link.
 func (tx *Tx) IdentityAlone(t identity.Tenant, id identity.ID) (identity.Identity, error) {
-	return docByID[identity.Identity](tx, "identities", "identity", selectIdentity, t, string(id))
+	k, err := tx.stored("identities", "identity", selectIdentity, t, string(id))
+	if err != nil {
+		return identity.Identity{}, err
+	}
+	return k.identity()
 }
 
 // identity decodes the identity once; what is in its lists is the caller's.
@@ -72,7 +76,7 @@ func (tx *Tx) ownerOf(t identity.Tenant, k identity.Key) (identity.ID, error) {
 		return id, nil
 	}
 	var id string
-	var doc []byte
+	var doc string
 	ok, err := scanRow(tx.ctx, tx.raw, []any{&id, &doc}, `SELECT i.id, i.doc FROM identity_keys k
 		JOIN identities i ON i.tenant = k.tenant AND i.id = k.identity
 		WHERE k.tenant = ? AND k.kind = ? AND k.value = ?`, string(t), string(k.Kind), k.Value)
@@ -80,7 +84,7 @@ func (tx *Tx) ownerOf(t identity.Tenant, k identity.Key) (identity.ID, error) {
 		return "", err
 	}
 	if ok {
-		tx.learn("identities", t, id, string(doc))
+		tx.learn("identities", t, id, doc)
 	}
 	tx.owners[at] = identity.ID(id)
 	return identity.ID(id), nil

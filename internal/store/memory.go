@@ -25,12 +25,14 @@ type memory struct {
 	leaves  []sequenced // audit entries to be numbered
 	later   []statement // what else is to be written
 	lists   map[listKey][]*kept
+	effects map[listKey][]*kept      // actions that were put, by their effect, which never changes
 	owners  map[ownedKey]identity.ID // of strong identifiers; empty: nobody's
 	fresh   map[string]bool          // ids of identities, cases and runs made by this transaction: no other row can name them
 	dirs    map[identity.Tenant]connector.DirectoryFacts
 	fences  map[identity.Tenant]int64
 	stops   map[identity.Tenant][]dispatch.Stop
-	absent  []func() // what is known when the queries on their way have been answered
+	read    chan<- *kept // rows to be decoded meanwhile; nil: nobody does
+	absent  []func()     // what is known when the queries on their way have been answered
 }
 
 // A rowKey names a row: the id is what is unique in the tenant.
@@ -71,7 +73,7 @@ type kept struct {
 
 func newMemory() memory {
 	return memory{
-		rows: map[rowKey]*kept{}, lists: map[listKey][]*kept{}, owners: map[ownedKey]identity.ID{}, fresh: map[string]bool{},
+		rows: map[rowKey]*kept{}, lists: map[listKey][]*kept{}, effects: map[listKey][]*kept{}, owners: map[ownedKey]identity.ID{}, fresh: map[string]bool{},
 		dirs: map[identity.Tenant]connector.DirectoryFacts{}, fences: map[identity.Tenant]int64{}, stops: map[identity.Tenant][]dispatch.Stop{},
 	}
 }
@@ -271,11 +273,11 @@ func (tx *Tx) loadList(what, table string, t identity.Tenant, of, q string) ([]*
 	list := []*kept{}
 	err := eachRow(tx.ctx, tx.c, func(r rows) error {
 		var id string
-		var doc []byte
+		var doc string
 		if err := r.Scan(&id, &doc); err != nil {
 			return err
 		}
-		list = append(list, tx.learn(table, t, id, string(doc)))
+		list = append(list, tx.learn(table, t, id, doc))
 		return nil
 	}, q, string(t), of)
 	if tx.keep(err) != nil {
@@ -386,24 +388,33 @@ func (tx *Tx) fetch(table string, t identity.Tenant, id, q string, args ...any) 
 	if k, ok := tx.known(table, t, id); ok {
 		return k, nil
 	}
-	var doc []byte
+	var doc string
 	if _, err := scanRow(tx.ctx, tx.raw, []any{&doc}, q, args...); tx.keep(err) != nil {
 		return nil, err
 	}
-	return tx.learn(table, t, id, string(doc)), nil
+	return tx.learn(table, t, id, doc), nil
 }
 
 // docByID reads a document whose key is tenant and id; fault.NotFound names what
 // is missing.
 func docByID[T any](tx *Tx, table, what, q string, t identity.Tenant, id string) (v T, err error) {
+	k, err := tx.stored(table, what, q, t, id)
+	if err != nil {
+		return v, err
+	}
+	return decode[T]([]byte(k.doc))
+}
+
+// stored is fetch of a row that must be there.
+func (tx *Tx) stored(table, what, q string, t identity.Tenant, id string) (*kept, error) {
 	k, err := tx.fetch(table, t, id, q, string(t), id)
 	switch {
 	case err != nil:
-		return v, fmt.Errorf("%s %s: %w", what, id, err)
+		return nil, fmt.Errorf("%s %s: %w", what, id, err)
 	case k.doc == "":
-		return v, fault.Errorf(fault.NotFound, "no %s %s", what, id)
+		return nil, fault.Errorf(fault.NotFound, "no %s %s", what, id)
 	}
-	return decode[T]([]byte(k.doc))
+	return k, nil
 }
 
 // putVersioned puts a row with a version: a new one when was is 0, else in the

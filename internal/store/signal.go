@@ -96,14 +96,16 @@ func (k *kept) signal() (signal.Signal, error) {
 func (tx *Tx) scanSignal(t identity.Tenant, r rows) (*kept, error) {
 	var source, external, owner string
 	var at, rawAt int64
-	var sum, doc []byte
+	var sum []byte
+	var doc string
 	if err := r.Scan(&source, &external, &owner, &at, &sum, &rawAt, &doc); err != nil {
 		return nil, err
 	}
-	k := tx.learn("signals", t, signalID(source, external), string(doc))
-	if !k.waits {
+	k := tx.learn("signals", t, signalID(source, external), doc)
+	if k.digest == nil {
 		k.owner, k.at, k.rawAt, k.digest = identity.ID(owner), at, int(rawAt), bytes.Clone(sum)
 	}
+	tx.soon(k)
 	return k, nil
 }
 
@@ -144,11 +146,12 @@ const riskColumns = `account, identity, updated_at, digest, doc`
 func (tx *Tx) scanRisk(t identity.Tenant, r rows) (*kept, error) {
 	var account, owner string
 	var at int64
-	var sum, doc []byte
+	var sum []byte
+	var doc string
 	if err := r.Scan(&account, &owner, &at, &sum, &doc); err != nil {
 		return nil, err
 	}
-	k := tx.learn("account_risks", t, account, string(doc))
+	k := tx.learn("account_risks", t, account, doc)
 	if !k.waits {
 		k.owner, k.at, k.digest = identity.ID(owner), at, bytes.Clone(sum)
 	}

@@ -277,3 +277,31 @@ func TestOwnersAreFoundByTheirIdentifiers(t *testing.T) {
 		t.Errorf("the identifiers are not looked up by their primary key: %s", text)
 	}
 }
+
+// What a large commit left in the log is copied into the file without another commit.
+func TestTheLogIsCopiedBesideTheWriter(t *testing.T) {
+	t.Parallel()
+	dsn := dialects["SQLite"](t)
+	db := opened(t, dsn, store.Options{})
+	err := db.Ingest().Update(t.Context(), func(tx ingest.Tx) error {
+		return tx.PutCursor(tenant, "large", connector.Cursor(strings.Repeat("x", 20<<20)), time.Now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := raw(t, dsn)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		var busy, pages, copied int
+		if err := look.QueryRowContext(ctx, `PRAGMA wal_checkpoint(NOOP)`).Scan(&busy, &pages, &copied); err != nil {
+			t.Fatal(err)
+		}
+		if pages < 20<<20/4096 {
+			t.Fatalf("the log holds %d pages: the commit is not in it", pages)
+		}
+		if copied == pages {
+			return
+		}
+	}
+}
