@@ -57,6 +57,9 @@ type Spec struct {
 	DirectoryRole string         // what the app itself must hold to do this to an administrator; "" when nothing
 	Params        Params         // what it takes
 	Remedies      []signal.Cause // causes it is a remedy for; empty: neither cures nor harms (law 7)
+	// Cleans are causes that it does not cure and after which, done with its defaults, it
+	// takes away only what an attacker may have left behind.
+	Cleans []signal.Cause
 
 	Undo         Name   // the action that brings the before-state back; "" when there is none
 	Irreversible string // why it cannot be undone, said before anyone approves; set exactly when Undo is ""

@@ -38,6 +38,7 @@ type hybrid struct {
 	cloud
 	domains  domains
 	accounts []*connectorad.Accounts // by domain
+	joined   joinedReader            // nil: nobody reports
 }
 
 var (
@@ -100,6 +101,7 @@ func (h *hybrid) Facts(ctx context.Context, refs []identity.Ref) ([]connector.Ac
 		for n := range facts {
 			errs = append(errs, h.join(ctx, at, &facts[n], anchors[strings.ToUpper(facts[n].Ref.SID)]))
 		}
+		errs = append(errs, h.withJoined(ctx, facts))
 		out = append(out, facts...)
 	}
 	return out, errors.Join(errs...)

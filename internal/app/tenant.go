@@ -78,6 +78,9 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 		key: key, label: label, graph: client, domains: on, dispatcher: d,
 		lookup: on.lookup(entraid.Users{Tenant: in}, append(c.ProtectedSIDs(), a.playbookGroups(true)...)), streams: streams(c, in, protected),
 	}
+	if h, ok := k.lookup.(*hybrid); ok {
+		h.joined = joinedFrom(key, a.db.Records(), a.opts.Now)
+	}
 	held := containmentWatch{tenant: key, actions: a.containmentActions(key), records: a.db.Records().Records, now: a.opts.Now}
 	k.streams = append(k.streams, stream{held, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
 	if len(c.Directories) > 0 {

@@ -220,6 +220,9 @@ func onPremises(f identity.Facts, add func(name, value string, known bool)) {
 	}
 	line("services that run as it", strings.Join(p.Services, ", "))
 	line("only member that can sign in, of", strings.Join(p.LastOf, ", "))
+	for _, j := range p.Joined {
+		line("put into a group", fmt.Sprintf("%s, by %s at %s", cmp.Or(j.Name, j.Group), j.By, stamp(j.At)))
+	}
 	for _, flag := range []struct {
 		name string
 		on   bool

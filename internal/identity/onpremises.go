@@ -54,12 +54,24 @@ type OnPremises struct {
 	// the others in it that can sign in; of very many some.
 	Peers map[string][]string `json:"peers,omitempty"`
 
+	// Joined are the groups that somebody put it into, as controllers reported in the last
+	// 30 days, and that nobody took it out of since: the latest first.
+	Joined []Joined `json:"joined,omitempty"`
+
 	// Anchor is ms-DS-ConsistencyGuid, else the objectGUID: what Entra Connect by
 	// default makes the immutable id of.
 	Anchor string `json:"anchor,omitempty"`
 	// Dispute says that two strong keys of the identity name two accounts here: how a
 	// takeover by matching looks. "" when they agree.
 	Dispute string `json:"dispute,omitempty"`
+}
+
+// Joined is one membership that was reported as added.
+type Joined struct {
+	Group string    `json:"group"` // SID
+	Name  string    `json:"name,omitempty"`
+	By    string    `json:"by,omitempty"` // who did it, as the report names them
+	At    time.Time `json:"at"`
 }
 
 // Disputes says which strong keys of i name two accounts in Active Directory.

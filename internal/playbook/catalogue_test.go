@@ -77,7 +77,8 @@ func choreSpecs(like func(action.Name, action.Effect) action.Spec) []action.Spec
 	assign.Undo = roles.Name
 	methods := like("entra.user.remove_methods", action.EffectCredential)
 	methods.Irreversible, methods.Remedies = "a method is registered by its owner only", []signal.Cause{signal.CauseMethod}
-	methods.Params = action.Params{{Name: "since", Type: "string", Fill: action.FillSince, Text: "younger ones go"}}
+	methods.Cleans = []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth}
+	methods.Params = action.Params{{Name: "all", Type: "boolean", Default: false, Text: "all go"}, {Name: "since", Type: "string", Fill: action.FillSince, Text: "younger ones go"}}
 	return []action.Spec{rules, noRules, roles, assign, methods}
 }
 

@@ -36,6 +36,10 @@ type celIdentity struct {
 	MFARegistered bool     `cel:"mfa_registered"`
 	Passwordless  bool     `cel:"passwordless"`
 
+	// JoinedGroups are SIDs of groups of Active Directory that somebody put it into since
+	// the earliest open signal.
+	JoinedGroups []string `cel:"joined_groups"`
+
 	Accounts []celAccount    `cel:"accounts"`
 	Groups   map[string]bool `cel:"groups"` // of those that were read
 }
@@ -181,12 +185,38 @@ func (f *facts) identity(in Input) celIdentity {
 	if !out.Guest && cloud && entra.Facts.UserType == "" && (i.Kind == identity.KindUnknown || i.Kind == "") {
 		f.missing["identity.guest"] = notRead
 	}
+	f.joined(&out, in)
 	f.presence(&out, i)
 	out.Protected = in.Protection.Protected()
 	if in.Protection.Unknown {
 		f.missing["identity.protected"] = strings.Join(in.Protection.Reasons, "; ")
 	}
 	return out
+}
+
+// joined sets the groups that it was put into since the earliest open signal.
+func (f *facts) joined(out *celIdentity, in Input) {
+	since := in.Now
+	for _, s := range in.Signals {
+		if at := s.At(); s.State.Open() && !s.Feedback() && !at.IsZero() && at.Before(since) {
+			since = at
+		}
+	}
+	for _, a := range in.Identity.Accounts {
+		switch p := a.Facts.OnPremises; {
+		case a.Provider != identity.ActiveDirectory || deleted(a):
+		case p == nil && slices.Contains(in.Connected, identity.ActiveDirectory):
+			f.missing["identity.joined_groups"] = "what Active Directory says of it has not been read"
+		case p != nil:
+			for _, j := range p.Joined {
+				if !j.At.Before(since) {
+					out.JoinedGroups = append(out.JoinedGroups, j.Group)
+				}
+			}
+		}
+	}
+	slices.Sort(out.JoinedGroups)
+	out.JoinedGroups = slices.Compact(out.JoinedGroups)
 }
 
 // flag sets *to from a fact that may be missing; absent says that the fact

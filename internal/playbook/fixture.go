@@ -299,7 +299,7 @@ func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
 	if n == nil {
 		r.add(parent, "identity is missing")
 	}
-	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered", "passwordless")
+	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered", "passwordless", "joined_groups")
 	kinds := []string{string(identity.KindPerson), string(identity.KindGuest), string(identity.KindWorkload), string(identity.KindComputer), string(identity.KindAgent), string(identity.KindUnknown)}
 	i := identity.Identity{
 		Tenant: fixtureTenant, ID: "idn_fixture", Name: r.text(n, f["name"], "identity.name", false),
@@ -336,8 +336,16 @@ func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
 		found, enabled := true, true
 		i.Accounts = append(i.Accounts, identity.Account{
 			Ref:   identity.Ref{Provider: identity.ActiveDirectory, Kind: i.Kind, SID: "S-1-5-21-1-2-3-1105", SAM: "person", Domain: "CORP"},
-			Facts: identity.Facts{Found: &found, Enabled: &enabled},
+			Facts: identity.Facts{Found: &found, Enabled: &enabled, RolesAsOf: now, OnPremises: &identity.OnPremises{Class: identity.ClassUser}},
 		})
+		if at := f["joined_groups"]; at != nil && at.Kind == yaml.ScalarNode && at.Value == "unknown" {
+			i.Accounts[len(i.Accounts)-1].Facts.OnPremises = nil
+		} else {
+			for _, g := range r.list(n, at, "identity.joined_groups", false) {
+				p := i.Accounts[len(i.Accounts)-1].Facts.OnPremises
+				p.Joined = append(p.Joined, identity.Joined{Group: g, At: now})
+			}
+		}
 	}
 	return i
 }

@@ -575,3 +575,25 @@ func TestPlanSaysWhatTheOtherSideDoes(t *testing.T) {
 		}
 	}
 }
+
+// What only takes away what was left behind may follow another cause; as what contains,
+// or when it takes more than that, it must fit as any remedy must.
+func TestCleaningIsNoRemedy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ with, signal, held string }{
+		"after a password": {"", "leakedCredentials", ""},
+		"after a session":  {"", "anomalousToken", ""},
+		"all of them":      {"    with: { all: true }\n", "leakedCredentials", "it does not fit the cause"},
+		"containing":       {"    contains: true\n", "leakedCredentials", "it does not fit the cause"},
+	} {
+		lib := libraryOf(t, "cause: [password, session, authentication method]\ntrigger: { on: [manual] }\nsteps:\n  - { id: verdict, uses: entra.user.confirm_compromised@1 }\n"+
+			"  - { id: stop, uses: entra.user.disable@1 }\n  - id: clean\n    uses: entra.user.remove_methods@1\n    irreversible: accepted\n"+c.with)
+		p, err := lib.Plan(Ref{ID: "test"}, given(t, "on: [manual]\nidentity: {}\nsignals: [{type: "+c.signal+"}]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Steps[2].Held; c.held == "" && got != "" || !strings.Contains(got, c.held) {
+			t.Errorf("%s: held %q, want %q", name, got, c.held)
+		}
+	}
+}

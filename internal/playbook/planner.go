@@ -12,6 +12,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // DefaultExpiry is how long the default approval waits for an answer.
@@ -242,7 +243,7 @@ func (l *Library) cloudSide(step Step, s *StepRule, in Input) (Step, bool) {
 	out := step
 	out.ID, out.Uses, out.Account, out.Contains, out.OnError = step.ID+"-cloud", spec.Name, entra.Ref, false, ErrorContinue
 	out.Params, out.Within = map[string]any{paramSynced: true}, s.Within
-	out.Held = unfit(spec, identity.EntraID, in)
+	out.Held = unfit(spec, identity.EntraID, s, in)
 	l.describe(&out, spec, in)
 	out.Title = cmp.Or(spec.Title, string(spec.Name)) + " in the cloud too"
 	return out, true
@@ -357,7 +358,7 @@ func (l *Library) target(s *StepRule, in Input, f *facts) (spec *action.Spec, ac
 		return chosen(s, sp, in, f)
 	}
 	account = refIn(in.Identity, provider)
-	return &sp, account, unfit(sp, provider, in), ""
+	return &sp, account, unfit(sp, provider, s, in), ""
 }
 
 // chosen is target for a step that names its account.
@@ -375,14 +376,14 @@ func chosen(s *StepRule, sp action.Spec, in Input, f *facts) (spec *action.Spec,
 		}
 		one := in
 		one.Identity.Accounts = []identity.Account{a}
-		return &sp, a.Ref, unfit(sp, sp.Provider, one), ""
+		return &sp, a.Ref, unfit(sp, sp.Provider, s, one), ""
 	}
 	return &sp, firstRef(in.Identity), fmt.Sprintf("the identity has no account %q", clip(key)), ""
 }
 
 // unfit says why the action cannot be done to the identity's account in the
 // directory p, in words; "" when it can.
-func unfit(spec action.Spec, p identity.Provider, in Input) string {
+func unfit(spec action.Spec, p identity.Provider, s *StepRule, in Input) string {
 	i := in.Identity
 	a, has := i.Account(p)
 	if deleted(a) {
@@ -410,10 +411,16 @@ func unfit(spec action.Spec, p identity.Provider, in Input) string {
 		return "no action for computers yet"
 	case spec.Effect == action.EffectCredential && guest(i, a):
 		return "a guest: its credentials are kept by its home tenant and cannot be changed here"
-	case spec.Effect == action.EffectCredential && len(in.Assessment.Causes) > 0 && !fits(spec, in.Assessment.Causes):
+	case spec.Effect == action.EffectCredential && len(in.Assessment.Causes) > 0 && !fits(spec, in.Assessment.Causes) && !cleans(spec, s, in.Assessment.Causes):
 		return fmt.Sprintf("it does not fit the cause: the signals say %s, and this is a remedy for %s", joinCauses(in.Assessment.Causes), joinCauses(spec.Remedies))
 	}
 	return outage(spec, a.Ref, in)
+}
+
+// cleans reports whether the step only takes away what an attacker may have left after
+// one of the causes: done with the action's defaults, and not as what contains.
+func cleans(spec action.Spec, s *StepRule, causes []signal.Cause) bool {
+	return !s.Contains && len(s.With) == 0 && len(s.inputs) == 0 && slices.ContainsFunc(causes, func(c signal.Cause) bool { return slices.Contains(spec.Cleans, c) })
 }
 
 // forPeople reports whether the action's name says that it is done to a user

@@ -75,6 +75,7 @@ func removeMethods(d directory) action.Type {
 			Permissions:   []string{"UserAuthenticationMethod.ReadWrite.All", "User.Read.All"},
 			DirectoryRole: privilegedRole,
 			Remedies:      []signal.Cause{signal.CauseMethod},
+			Cleans:        []signal.Cause{signal.CausePassword, signal.CauseSession, signal.CauseBoth},
 			Irreversible:  "a removed method is registered anew by the person; hand over a Temporary Access Pass for it",
 			Limits:        "The password stays, and sessions that are open stay open: revoke them afterwards. A method that does not say when it was added counts as added since, unless told otherwise. Kinds that Graph cannot delete are left, and named. Not for guests, who register at home.",
 			Proof:         "None of the recorded methods is listed at the user.",
