@@ -87,6 +87,9 @@ func (c *Client) MakeException(ctx context.Context, e risk.Exception) (desk.Exce
 	if len(e.Ranges) > 0 {
 		in["ranges"] = e.Ranges
 	}
+	if len(e.Alerts) > 0 {
+		in["alerts"] = e.Alerts
+	}
 	if len(e.Countries) > 0 {
 		in["countries"] = e.Countries
 	}

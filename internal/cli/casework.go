@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -344,7 +345,7 @@ func newExceptions(e Env) *cobra.Command {
 	var kind, who, until string
 	add := newDeed(e, deed[desk.ExceptionView]{
 		use: "add NAME --kind KIND --owner WHO --until DAY", short: "Let findings about unusual places count for less", args: []string{"NAME"}, reason: true,
-		long: "Named locations and VPN egress are --range; a known traveller is --identity, with\n--country where the journey leads. It lowers and says so; it hides nothing, and\nnever lowers Microsoft's own level.",
+		long: "Named locations and VPN egress are --range; a known traveller is --identity, with\n--country where the journey leads. Learning is for a new sensor or tenant, at most 60\ndays: --alert names what is being learnt, else all that Microsoft says has a learning\nperiod. It lowers and says so; it hides nothing, and\nnever lowers Microsoft's own level.",
 		do: func(ctx context.Context, s *session, args []string, reason string) (desk.ExceptionView, error) {
 			in := x
 			var err error
@@ -365,7 +366,8 @@ func newExceptions(e Env) *cobra.Command {
 		text: printException,
 	})
 	f := add.Flags()
-	f.StringVar(&kind, "kind", "", `"named location", "VPN egress" or "known traveller"`)
+	f.StringVar(&kind, "kind", "", `"named location", "VPN egress", "known traveller" or "learning"`)
+	f.StringSliceVar(&x.Alerts, "alert", nil, "a kind of finding that is being learnt, by its name in coverage")
 	f.StringSliceVar(&x.Ranges, "range", nil, "addresses, as 192.0.2.0/24")
 	f.StringSliceVar(&x.Countries, "country", nil, "two letters")
 	f.StringVar(&who, "identity", "", "who travels (id, UPN or name)")
@@ -392,7 +394,7 @@ func printException(s sheet, v desk.ExceptionView) {
 	if v.Partial {
 		more = " at least"
 	}
-	s.para("    ", fmt.Sprintf("lowered%s %s of %d identities; %s", more, plural(v.Lowered, "signal"), v.Identities, strings.Join(append(v.Ranges, v.Countries...), " ")))
+	s.para("    ", fmt.Sprintf("lowered%s %s of %d identities; %s", more, plural(v.Lowered, "signal"), v.Identities, strings.Join(slices.Concat(v.Ranges, v.Countries, v.Alerts), " ")))
 }
 
 // weightsOf reads a file of other weights.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/desk"
+	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/risk"
@@ -105,6 +107,11 @@ func (casePage) Answers(task bool) []casefile.Answer {
 
 // TagNames are the tags that are given by hand.
 func (identityPage) TagNames() []identity.TagName { return identity.TagNames() }
+
+// Learns are the kinds of findings that have a learning period.
+func (exceptionsPage) Learns() []detection.Entry {
+	return slices.DeleteFunc(detection.All(), func(e detection.Entry) bool { return e.Learns == 0 })
+}
 
 // Kinds are the kinds of exceptions.
 func (exceptionsPage) Kinds() []risk.ExceptionKind { return risk.ExceptionKinds() }
@@ -281,7 +288,7 @@ func (c *Console) makeException(w http.ResponseWriter, r *http.Request) {
 			return strings.FieldsFunc(f.Get(name), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' })
 		}
 		_, err = c.desk.MakeException(ctx, op, risk.Exception{
-			Tenant: identity.Tenant(f.Get("tenant")), Kind: risk.ExceptionKind(f.Get("kind")), Name: f.Get("name"), Ranges: words("ranges"), Countries: words("countries"),
+			Tenant: identity.Tenant(f.Get("tenant")), Kind: risk.ExceptionKind(f.Get("kind")), Name: f.Get("name"), Ranges: words("ranges"), Countries: words("countries"), Alerts: f["alerts"],
 			Identity: identity.ID(strings.TrimSpace(f.Get("identity"))), Owner: f.Get("owner"), Reason: f.Get("reason"), Until: until.Add(24*time.Hour - time.Second),
 		})
 		return "/exceptions?said=excepted", err

@@ -71,6 +71,10 @@ type Entry struct {
 	HalfLife float64      `json:"halfLife,omitempty"` // days in which the prior halves; 0: it does not decay while open
 	Floor    signal.Level `json:"floor,omitempty"`    // an assessment is never below this while the signal is open
 
+	// Learns is how many days Microsoft says it watches before it knows what is usual; 0:
+	// nothing is said of it.
+	Learns int `json:"learns,omitempty"`
+
 	// Attack is the same for entries that report the same thing in both formats or
 	// under several names, so that one attack counts once.
 	Attack string `json:"attack"`

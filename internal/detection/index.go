@@ -54,6 +54,7 @@ func build() *table {
 // complete fills what an entry leaves to its family and its list.
 func (t *table) complete(e *Entry) {
 	f := family(e.Family)
+	e.Learns = learns(e.Name)
 	if e.Source == "" {
 		e.Source = map[Group]signal.Source{
 			SignIn: signal.RiskDetection, User: signal.RiskDetection, Workload: signal.WorkloadDetection,

@@ -62,10 +62,11 @@ func (s *server) casework() {
 		func(ctx context.Context, op access.Operator, in *struct {
 			Body struct {
 				Tenant    string             `json:"tenant,omitempty" maxLength:"100"`
-				Kind      risk.ExceptionKind `json:"kind" enum:"named location,VPN egress,known traveller"`
+				Kind      risk.ExceptionKind `json:"kind" enum:"named location,VPN egress,known traveller,learning"`
 				Name      string             `json:"name" minLength:"1" maxLength:"200"`
 				Ranges    []string           `json:"ranges,omitempty" maxItems:"200" doc:"Addresses as CIDR."`
 				Countries []string           `json:"countries,omitempty" maxItems:"50" doc:"Two letters each."`
+				Alerts    []string           `json:"alerts,omitempty" maxItems:"50" doc:"The kinds of findings that are being learnt, by name; all that have a learning period when left out."`
 				Identity  string             `json:"identity,omitempty" maxLength:"200" doc:"Who travels."`
 				Owner     string             `json:"owner" minLength:"1" maxLength:"200" doc:"Who answers for it."`
 				Until     time.Time          `json:"until" doc:"When it ends by itself; at most 400 days from now."`
@@ -74,7 +75,7 @@ func (s *server) casework() {
 		}) (*body[desk.ExceptionView], error) {
 			b := in.Body
 			return answer(s.desk.MakeException(ctx, op, risk.Exception{
-				Tenant: identity.Tenant(b.Tenant), Kind: b.Kind, Name: b.Name, Ranges: b.Ranges, Countries: b.Countries,
+				Tenant: identity.Tenant(b.Tenant), Kind: b.Kind, Name: b.Name, Ranges: b.Ranges, Countries: b.Countries, Alerts: b.Alerts,
 				Identity: identity.ID(b.Identity), Owner: b.Owner, Reason: b.Reason, Until: b.Until,
 			}))
 		})

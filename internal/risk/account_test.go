@@ -85,6 +85,38 @@ func exception() risk.Exception {
 	return risk.Exception{ID: "exc_1", Kind: risk.Egress, Name: "west", Ranges: []string{"192.0.2.0/25"}, Owner: "network team", Reason: "our VPN", By: "o", From: epoch.Add(-time.Hour), Until: epoch.Add(time.Hour)}
 }
 
+// What Defender for Identity has yet to learn counts for less, by name, and what it does
+// not learn is never lowered.
+func TestLearning(t *testing.T) {
+	t.Parallel()
+	x := exception()
+	x.Kind, x.Ranges, x.Alerts = risk.Learning, nil, []string{"user and group membership reconnaissance (SAMR)"}
+	if err := x.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for title, want := range map[string]bool{"User and Group membership reconnaissance (SAMR)": true, "Security principal reconnaissance (LDAP)": false, "Suspected DCSync attack (replication of directory services)": false} {
+		s := alert("a", title, signal.LevelMedium, epoch)
+		plain := risk.Assess(risk.Input{Signals: []signal.Signal{s}}, epoch)
+		a := risk.Assess(risk.Input{Signals: []signal.Signal{s}, Exceptions: []risk.Exception{x}}, epoch)
+		if lowered := len(a.Reasons[0].Lowered) > 0; lowered != want || lowered != (a.Score < plain.Score) || a.Level == signal.LevelNone {
+			t.Errorf("%s: score %d, without %d, %+v", title, a.Score, plain.Score, a.Reasons)
+		}
+	}
+	for name, change := range map[string]func(*risk.Exception){
+		"too long": func(x *risk.Exception) { x.Until = x.From.Add(62 * 24 * time.Hour) },
+		"learns nothing": func(x *risk.Exception) {
+			x.Alerts = []string{"Suspected DCSync attack (replication of directory services)"}
+		},
+		"another kind": func(x *risk.Exception) { x.Kind, x.Ranges = risk.Egress, []string{"192.0.2.0/24"} },
+	} {
+		x := x
+		change(&x)
+		if err := x.Check(); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestExceptionsLowerAndSaySo(t *testing.T) {
 	t.Parallel()
 	s := on(told("d1", "unlikelyTravel", signal.LevelMedium, epoch), cloudRef)
@@ -111,6 +143,13 @@ func TestExceptionsLowerAndSaySo(t *testing.T) {
 		}, 0, 20},
 		"travels elsewhere": {func(x *risk.Exception, _ *signal.Signal) {
 			x.Kind, x.Identity, x.Ranges, x.Countries = risk.Traveller, "idn_1", nil, []string{"FR"}
+		}, 0, 40},
+		"is being learnt": {func(x *risk.Exception, _ *signal.Signal) { x.Kind, x.Ranges = risk.Learning, nil }, 0, 20},
+		"another is being learnt": {func(x *risk.Exception, _ *signal.Signal) {
+			x.Kind, x.Ranges, x.Alerts = risk.Learning, nil, []string{"Suspicious sign-ins"}
+		}, 0, 40},
+		"needs no learning": {func(x *risk.Exception, s *signal.Signal) {
+			x.Kind, x.Ranges, s.Type = risk.Learning, nil, "anomalousToken"
 		}, 0, 40},
 		"no address": {func(_ *risk.Exception, s *signal.Signal) { s.IP = "" }, 0, 40},
 	} {

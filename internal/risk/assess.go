@@ -165,12 +165,12 @@ func made(s signal.Signal) string {
 // except lowers c by the exceptions that cover it, once however many they are, and
 // says so.
 func (c *contribution) except(in Input, now time.Time) {
-	if c.e.Family != detection.Place {
+	if c.e.Family != detection.Place && c.e.Learns == 0 {
 		return
 	}
 	var said []string
 	for k := range in.Exceptions {
-		if x := &in.Exceptions[k]; x.InForce(now) && x.covers(*c.s, c.e.Family, in.Identity) {
+		if x := &in.Exceptions[k]; x.InForce(now) && x.covers(*c.s, &c.e, in.Identity) {
 			c.lowered = append(c.lowered, x.ID)
 			said = append(said, fmt.Sprintf("%s %q until %s, %s: %s", x.Kind, x.Name, x.Until.UTC().Format(time.DateOnly), x.Owner, x.Reason))
 		}

@@ -21,12 +21,16 @@ const (
 	NamedLocation ExceptionKind = "named location" // addresses of ours: offices, branches
 	Egress        ExceptionKind = "VPN egress"     // addresses through which many of ours come
 	Traveller     ExceptionKind = "known traveller"
+	Learning      ExceptionKind = "learning" // a sensor or tenant is new: what is usual is not known to Microsoft yet
 )
 
 // ExceptionKinds returns all kinds.
-func ExceptionKinds() []ExceptionKind { return []ExceptionKind{NamedLocation, Egress, Traveller} }
+func ExceptionKinds() []ExceptionKind {
+	return []ExceptionKind{NamedLocation, Egress, Traveller, Learning}
+}
 
-// An Exception makes findings about unusual places count for less. It hides
+// An Exception makes findings about unusual places count for less, or such findings as
+// Microsoft can only make when it has learnt what is usual. It hides
 // nothing: the signal stays open and shown, with a line that says what lowered it,
 // and neither Microsoft's level of the account nor the floor of a kind is lowered.
 // Every exception has somebody who answers for it, a reason and an end.
@@ -40,6 +44,9 @@ type Exception struct {
 	// Countries are the places it is about, as the two letters of ISO 3166, for a
 	// traveller; empty: anywhere.
 	Countries []string `json:"countries,omitempty"`
+	// Alerts are the kinds of findings that are being learnt, by their names in the
+	// catalogue; empty: all that Microsoft says have a learning period.
+	Alerts []string `json:"alerts,omitempty"`
 	// Identity is who travels.
 	Identity identity.ID `json:"identity,omitempty"`
 
@@ -61,6 +68,9 @@ const lowered = 0.5
 
 // maxException is how long an exception may last at most.
 const maxException = 400 * 24 * time.Hour
+
+// maxLearning is how long learning may last at most: no kind of finding learns longer.
+const maxLearning = 61 * 24 * time.Hour
 
 // Check returns fault.Invalid naming what is missing or wrong.
 func (e Exception) Check() error {
@@ -84,7 +94,11 @@ func (e Exception) Check() error {
 		return bad("a known traveller is one identity")
 	case e.Kind != Traveller && e.Identity != "":
 		return bad("only a known traveller names an identity")
-	case e.Kind != Traveller && len(e.Ranges) == 0:
+	case e.Kind == Learning && e.Until.Sub(e.From) > maxLearning:
+		return bad("it ends on %s; no finding of Microsoft's learns longer than 60 days", e.Until.Format(time.DateOnly))
+	case e.Kind != Learning && len(e.Alerts) > 0:
+		return bad("only learning names kinds of findings")
+	case e.Kind != Traveller && e.Kind != Learning && len(e.Ranges) == 0:
 		return bad("it needs at least one range of addresses")
 	case len(e.Ranges) > 200 || len(e.Countries) > 50:
 		return bad("at most 200 ranges and 50 countries are kept")
@@ -96,6 +110,11 @@ func (e Exception) Check() error {
 		}
 		if p.Bits() == 0 {
 			return bad("%s is everywhere", r)
+		}
+	}
+	for _, name := range e.Alerts {
+		if !slices.ContainsFunc(detection.All(), func(d detection.Entry) bool { return d.Learns > 0 && strings.EqualFold(d.Name, name) }) {
+			return bad("%q is no finding that Microsoft says has a learning period", name)
 		}
 	}
 	for _, c := range e.Countries {
@@ -132,14 +151,20 @@ func (e Exception) End() time.Time {
 }
 
 // Covers reports whether the exception is about the signal of the identity: a
-// finding about an unusual place that is the exception's.
+// finding about an unusual place that is the exception's, or of a kind that is being
+// learnt.
 func (e Exception) Covers(s signal.Signal, owner identity.ID) bool {
 	entry, _ := detection.Of(s)
-	return e.covers(s, entry.Family, owner)
+	return e.covers(s, &entry, owner)
 }
 
-func (e Exception) covers(s signal.Signal, f detection.Family, owner identity.ID) bool {
-	if f != detection.Place || e.Kind == Traveller && e.Identity != owner {
+func (e Exception) covers(s signal.Signal, d *detection.Entry, owner identity.ID) bool {
+	switch {
+	case e.Kind == Learning:
+		if d.Learns == 0 || len(e.Alerts) > 0 && !slices.ContainsFunc(e.Alerts, func(n string) bool { return strings.EqualFold(n, d.Name) }) {
+			return false
+		}
+	case d.Family != detection.Place, e.Kind == Traveller && e.Identity != owner:
 		return false
 	}
 	if len(e.Countries) > 0 && !slices.ContainsFunc(e.Countries, func(c string) bool { return strings.EqualFold(c, country(s.Location)) }) {
