@@ -12,14 +12,16 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/desk"
 	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 )
 
 // A coverage is what the command prints. Without a Cordon to ask, what arrived is
 // not known: null.
 type coverage struct {
 	detection.Covers
-	Arrived *int             `json:"arrived"`
-	Unheard []detection.Kind `json:"unheard"`
+	Activities []record.Activity `json:"activities"` // of the audit log, that are understood
+	Arrived    *int              `json:"arrived"`
+	Unheard    []detection.Kind  `json:"unheard"`
 }
 
 func newCoverage(e Env) *cobra.Command {
@@ -30,13 +32,13 @@ func newCoverage(e Env) *cobra.Command {
 	t, asJSON := targetFlags(c), jsonFlag(c)
 	tenant := c.Flags().String("tenant", "", "only what arrived for this tenant")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := coverage{Covers: detection.Coverage()}
+		v := coverage{Covers: detection.Coverage(), Activities: record.Activities()}
 		if cmp.Or(t.server, t.config, variable(e, serverVariable)) != "" {
 			asked, err := askCoverage(cmd.Context(), e, t, identity.Tenant(*tenant))
 			if err != nil {
 				return err
 			}
-			v = coverage{Covers: asked.Covers, Arrived: &asked.Arrived, Unheard: asked.Unheard}
+			v = coverage{Covers: asked.Covers, Activities: asked.Activities, Arrived: &asked.Arrived, Unheard: asked.Unheard}
 		}
 		return out(e, *asJSON, v, func(w io.Writer) { v.print(sheet{w}) })
 	}
@@ -65,6 +67,7 @@ func (v coverage) print(s sheet) {
 		}
 		line("  "+string(g), v.Groups[g])
 	}
+	s.para("", fmt.Sprintf("%d activities of the audit log are understood; --json names them.", len(v.Activities)))
 	switch {
 	case v.Arrived == nil:
 		s.para("", "What has arrived: ask a Cordon with --server or --config.")

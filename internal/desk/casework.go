@@ -362,6 +362,9 @@ func recordText(r record.Record) string {
 			b.WriteString(part.before + part.v)
 		}
 	}
+	if a, ok := record.ActivityOf(r); ok {
+		b.WriteString("; " + a.Means)
+	}
 	return b.String()
 }
 

@@ -175,7 +175,7 @@ func TestWorkOfACase(t *testing.T) {
 	if v.Recomputed == nil || !v.Recomputed.Same {
 		t.Errorf("made again: %+v, stored %d", v.Recomputed, v.Assessment.Score)
 	}
-	for kind, text := range map[string]string{"risk": "dismisses the risk of the user", "assessment": "assessed at high", "record": "User registered security info"} {
+	for kind, text := range map[string]string{"risk": "dismisses the risk of the user", "assessment": "assessed at high", "record": "somebody registered a method to sign in"} {
 		if !slices.ContainsFunc(v.Timeline, func(e desk.Event) bool { return e.Kind == kind && strings.Contains(e.Text, text) }) {
 			t.Errorf("the timeline has no %s with %q", kind, text)
 		}

@@ -8,14 +8,16 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/access"
 	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // Coverage is what the catalogue understands, and what has arrived beyond it.
 type Coverage struct {
 	detection.Covers
-	Arrived int              `json:"arrived"` // signals
-	Unheard []detection.Kind `json:"unheard"` // kinds among them that the catalogue does not have, the most frequent first
+	Activities []record.Activity `json:"activities"` // of the audit log, that are understood
+	Arrived    int               `json:"arrived"`    // signals
+	Unheard    []detection.Kind  `json:"unheard"`    // kinds among them that the catalogue does not have, the most frequent first
 }
 
 // Coverage counts over the tenant, or over all. It reads all signals and needs
@@ -29,7 +31,7 @@ func (s *Service) Coverage(ctx context.Context, op access.Operator, t identity.T
 	if err != nil {
 		return Coverage{}, fmt.Errorf("count the kinds of signals: %w", err)
 	}
-	out := Coverage{Covers: detection.Coverage(), Unheard: []detection.Kind{}}
+	out := Coverage{Covers: detection.Coverage(), Activities: record.Activities(), Unheard: []detection.Kind{}}
 	for _, k := range kinds {
 		out.Arrived += k.Count
 	}
