@@ -174,6 +174,7 @@ func Offline(ctx context.Context, o Options) (_ *App, err error) {
 	a.desk, err = desk.New(desk.Options{
 		Store: a.db.Desk(), Operators: a.operators, Driver: a.driver, Playbooks: func() desk.Playbooks { return a.settings.Load().library },
 		Catalogue: a.specs, Policy: a.policy, Now: o.Now, Rand: rand.Reader, Log: o.Log, Tenants: a.known,
+		Questions: a.questions,
 	})
 	if err != nil {
 		return nil, err
@@ -272,6 +273,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	for _, t := range a.tenants {
 		work.Go(func() { a.tell(ctx, t) })
+		work.Go(func() { a.ask(ctx, t) })
 	}
 	work.Go(func() { a.reconcile(ctx) })
 	work.Go(func() { a.driveCampaigns(ctx) })

@@ -96,7 +96,7 @@ func Doctor(ctx context.Context, c config.Config, now func() time.Time) ([]Check
 	for _, w := range Warnings(c, library) {
 		out = append(out, Check{Name: "notify", Health: Missing, Text: w, Fix: "name a receiver in notify, or take page out of the playbook"})
 	}
-	return append(out, examineReceivers(c)...), nil
+	return append(append(out, examineReceivers(c)...), examineQuestions(c)...), nil
 }
 
 func examine(ctx context.Context, t config.Tenant, need, roles map[string][]string, now func() time.Time) []Check {

@@ -27,7 +27,12 @@ func (a *App) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	ask, err := console.NewAskPage(a.desk, c.TLS.CertFile != "" || strings.HasPrefix(c.Base(), "https://"), a.log)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle(console.AskPath, ask)
 	probes := httpapi.Probes(a.Ready, a.metrics.handler())
 	mux.Handle("/api/", api)
 	for _, p := range []string{"/healthz", "/readyz", "/metrics"} {

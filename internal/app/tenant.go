@@ -25,6 +25,7 @@ type tenant struct {
 	graph      *graph.Client
 	domains    domains
 	lookup     connector.Lookup
+	contacts   contacts
 	dispatcher *dispatch.Dispatcher
 	streams    []stream
 	// expects are the feeds that nobody polls: what is pushed, with how often it is
@@ -76,7 +77,8 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 	}
 	k := &tenant{
 		key: key, label: label, graph: client, domains: on, dispatcher: d,
-		lookup: on.lookup(entraid.Users{Tenant: in}, append(c.ProtectedSIDs(), a.playbookGroups(true)...)), streams: streams(c, in, protected),
+		contacts: entraid.Users{Tenant: in}.Contacts,
+		lookup:   on.lookup(entraid.Users{Tenant: in}, append(c.ProtectedSIDs(), a.playbookGroups(true)...)), streams: streams(c, in, protected),
 	}
 	if h, ok := k.lookup.(*hybrid); ok {
 		h.joined = joinedFrom(key, a.db.Records(), a.opts.Now)

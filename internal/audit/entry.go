@@ -39,6 +39,11 @@ const (
 	ApprovalGiven    Kind = "approval.given"
 	ApprovalRejected Kind = "approval.rejected"
 	ApprovalExpired  Kind = "approval.expired"
+	QuestionAsked    Kind = "question.asked"    // somebody is to be asked whether it was them
+	QuestionSent     Kind = "question.sent"     // by which channel, and why that one
+	QuestionAnswered Kind = "question.answered" // what they said
+	QuestionProven   Kind = "question.proven"   // a yes is borne out
+	QuestionEnded    Kind = "question.ended"    // nobody answered, or nobody could be asked
 	ActionHeld       Kind = "action.held"
 	ActionRefused    Kind = "action.refused"
 	ActionAlready    Kind = "action.already"  // the wanted state held; nothing left the house

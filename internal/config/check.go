@@ -104,6 +104,7 @@ func (c Config) mistakes() []mistake {
 		}
 		receivers[r.ID] = true
 	}
+	c.checkQuestions(f)
 	if len(c.Tenants) == 0 {
 		f.add("tenants", "there is none")
 	}
@@ -123,6 +124,49 @@ func (c Config) mistakes() []mistake {
 		}
 	}
 	return f.list
+}
+
+func (c Config) checkQuestions(f *findings) {
+	q := c.Questions
+	switch {
+	case q.Key != "":
+		if err := q.Key.Check(); err != nil {
+			f.add("questions.key", "%w", err)
+		}
+	case len(q.Channels) > 0:
+		f.add("questions.key", "missing: a reference to what links are made with; make one with `openssl rand -base64 32`")
+	}
+	if q.URL != "" {
+		u, err := url.Parse(q.URL)
+		if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+			f.add("questions.url", "%q is no https address", q.URL)
+		}
+	} else if len(q.Channels) > 0 && c.PublicURL == "" {
+		f.add("questions.url", "missing: how people reach the page where they answer; or give public_url")
+	}
+	if words := []string{"none", "low", "medium", "high"}; q.Believe != "" && !slices.Contains(words, q.Believe) {
+		f.add("questions.believe", "%q is not one of %s", q.Believe, oneOf(words...))
+	}
+	if q.PerHour < 0 {
+		f.add("questions.per_hour", "%d is negative", q.PerHour)
+	}
+	if q.PerDay < 0 {
+		f.add("questions.per_day", "%d is negative", q.PerDay)
+	}
+	ids := map[string]bool{}
+	for n, ch := range q.Channels {
+		at := fmt.Sprintf("questions.channels[%d]", n)
+		f.under(at, ch.Check())
+		if ids[ch.ID] {
+			f.add(at+".id", "%q is taken by a channel above", ch.ID)
+		}
+		ids[ch.ID] = true
+	}
+}
+
+func loopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (c Config) checkListener(f *findings) {

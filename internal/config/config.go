@@ -6,6 +6,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/graph"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/notify"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/secret"
+	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
 // A Config is the whole file. cordon.example.yaml shows every key.
@@ -35,7 +38,49 @@ type Config struct {
 	Operators []Operator        `yaml:"operators"`
 	Retention Retention         `yaml:"retention"`
 	Notify    []notify.Receiver `yaml:"notify"` // who is told what happens
+	Questions Questions         `yaml:"questions"`
 	Tenants   []Tenant          `yaml:"tenants"`
+}
+
+// Questions say how people are asked whether it was them.
+type Questions struct {
+	Key     secret.Ref `yaml:"key"`      // what links are made with: at least 32 characters; the same on every replica
+	URL     string     `yaml:"url"`      // how people reach Cordon's page below /ask/; public_url
+	Believe string     `yaml:"believe"`  // up to this level a yes that is borne out counts: none, low, medium or high; low
+	PerHour int        `yaml:"per_hour"` // questions sent in an hour in one tenant; 100
+	PerDay  int        `yaml:"per_day"`  // about one person in a day; 3
+
+	Channels []notify.Channel `yaml:"channels"` // of several that reach whom is asked the first is used
+}
+
+// Settings returns q as package question sees it.
+func (q Questions) Settings() question.Settings {
+	out := question.Settings{Believe: signal.Level(q.Believe), PerHour: q.PerHour, PerDay: q.PerDay}
+	for _, c := range q.Channels {
+		out.Channels = append(out.Channels, question.Channel{ID: c.ID, Reach: c.Reaches})
+	}
+	return out
+}
+
+// SecretKey reads the key that links are made with.
+func (q Questions) SecretKey() ([]byte, error) {
+	if q.Key == "" {
+		return nil, fault.Errorf(fault.Invalid, "questions.key is missing: make one with `openssl rand -base64 32`")
+	}
+	text, err := q.Key.Read()
+	if err != nil {
+		return nil, fmt.Errorf("questions.key: %w", err)
+	}
+	if len(text) < question.MinKey {
+		return nil, fault.Errorf(fault.Invalid, "questions.key: under %d characters; make one with `openssl rand -base64 32`", question.MinKey)
+	}
+	return []byte(text), nil
+}
+
+// Base is where people reach Cordon's pages, without a slash at the end; "" when
+// nobody said.
+func (c Config) Base() string {
+	return strings.TrimRight(cmp.Or(c.Questions.URL, c.PublicURL), "/")
 }
 
 // A Retention says how long rows are kept that nothing needs any more. A negative
@@ -296,6 +341,12 @@ func (c *Config) resolve(folder string) {
 	}
 	for n := range c.Operators {
 		ref(&c.Operators[n].Token)
+	}
+	ref(&c.Questions.Key)
+	for n := range c.Questions.Channels {
+		ref(&c.Questions.Channels[n].URL)
+		ref(&c.Questions.Channels[n].Secret)
+		ref(&c.Questions.Channels[n].SMTP.Password)
 	}
 	for n := range c.Notify {
 		ref(&c.Notify[n].URL)

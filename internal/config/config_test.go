@@ -72,6 +72,52 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestQuestions(t *testing.T) {
+	t.Parallel()
+	const some = good + `questions:
+  key: file:question.key
+  url: https://ask.corp.example/
+  channels:
+    - {id: phone, kind: webhook, reaches: person, url: file:url, secret: file:secret}
+    - {id: boss, kind: mail, reaches: manager, smtp: {address: "mail.example:587", from: a@corp.example}}
+`
+	path := write(t, some)
+	c, err := config.Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	if q := c.Questions; string(q.Key) != "file:"+filepath.Join(dir, "question.key") || string(q.Channels[0].URL) != "file:"+filepath.Join(dir, "url") || c.Base() != "https://ask.corp.example" || len(q.Settings().Channels) != 2 {
+		t.Errorf("%+v", q)
+	}
+	for _, content := range []string{"", "short", strings.Repeat("k", 32)} {
+		if err := os.WriteFile(filepath.Join(dir, "question.key"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if key, err := c.Questions.SecretKey(); (err == nil) != (len(content) == 32) || err == nil && string(key) != content {
+			t.Errorf("a key of %d: %v", len(content), err)
+		}
+	}
+	for says, change := range map[string][2]string{
+		"questions.key: missing":                       {"  key: file:question.key\n", ""},
+		"questions.url: missing":                       {"  url: https://ask.corp.example/\n", ""},
+		"is no https address":                          {"https://ask", "http://ask"},
+		`"maybe" is not one of`:                        {"  channels", "  believe: maybe\n  channels"},
+		"questions.per_day: -1 is negative":            {"  channels", "  per_day: -1\n  channels"},
+		"questions.channels[1].id: \"phone\" is taken": {"id: boss", "id: phone"},
+		"questions.channels[0].reaches":                {"reaches: person", "reaches: everybody"},
+		"questions.channels[0].secret: is missing":     {", secret: file:secret", ""},
+		"questions.channels[1].kind":                   {"kind: mail", "kind: slack"},
+		"smtp.to: is missing":                          {"reaches: manager", "reaches: person"},
+		"smtp.to: does not belong to reaches: manager": {"from: a@corp.example", "from: a@corp.example, to: [b@corp.example]"},
+	} {
+		_, err := config.Load(write(t, strings.Replace(some, change[0], change[1], 1)), nil)
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+}
+
 func TestAbsolutePathsStay(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(write(t, strings.NewReplacer("sqlite:cordon.db", "sqlite:/var/cordon.db", "ca.pem", "/etc/ca.pem").Replace(good)), nil)
@@ -224,7 +270,7 @@ func example(t *testing.T) (as, all string) {
 	}
 	as = string(b)
 	all = regexp.MustCompile(`(?m)^(?:    )?[a-z_]+: \[\]\n`).ReplaceAllString(as, "")
-	all = regexp.MustCompile(`(?m)^#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1")
+	all = regexp.MustCompile(`(?m)^#((?:  )*(?:- )?[a-z_]+:)`).ReplaceAllString(all, "$1")
 	all = regexp.MustCompile(`(?m)^( {4,})#((?:  - |    |      )?[a-z_]+:)`).ReplaceAllString(all, "$1$2")
 	all = regexp.MustCompile(`(?m)^( {4,})#( +)#([a-z_]+:)`).ReplaceAllString(all, "$1$2$3")
 	return as, all

@@ -34,11 +34,22 @@ type Known struct {
 // Operators are the operators that may use Cordon, and the brake on guessing. It
 // is safe for concurrent use.
 type Operators struct {
-	now func() time.Time
-
 	mu    sync.Mutex
 	known []Known
+	brake *brake
+}
+
+// A brake counts what went wrong from one address and makes it wait.
+type brake struct {
+	now  func() time.Time
+	what string // in words
+
+	mu    sync.Mutex
 	fails map[string]failures // by address
+}
+
+func newBrake(now func() time.Time, what string) *brake {
+	return &brake{now: now, what: what, fails: map[string]failures{}}
 }
 
 type failures struct {
@@ -49,7 +60,7 @@ type failures struct {
 // NewOperators returns the operators of list. It returns fault.Invalid for a
 // contradiction: an empty or repeated id, a token used twice, a role that is none.
 func NewOperators(list []Known, now func() time.Time) (*Operators, error) {
-	o := &Operators{now: now, fails: map[string]failures{}}
+	o := &Operators{brake: newBrake(now, "failed sign-ins")}
 	return o, o.Replace(list)
 }
 
@@ -93,11 +104,11 @@ func (o *Operators) Replace(list []Known) error {
 // whatever it presents. A wrong token is fault.Denied.
 func (o *Operators) ByToken(token, from string) (access.Operator, error) {
 	hash := HashToken(token)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err := o.wait(from); err != nil {
+	if err := o.brake.wait(from); err != nil {
 		return access.Operator{}, err
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var found *Known
 	// Every hash is compared, in constant time: how long it takes tells nothing.
 	for n := range o.known {
@@ -106,7 +117,7 @@ func (o *Operators) ByToken(token, from string) (access.Operator, error) {
 		}
 	}
 	if found == nil || len(token) < MinToken {
-		o.failed(from)
+		o.brake.failed(from)
 		return access.Operator{}, fault.Errorf(fault.Denied, "the token is not known")
 	}
 	return found.Operator, nil
@@ -126,20 +137,14 @@ func (o *Operators) ByID(id access.OperatorID) (access.Operator, bool) {
 }
 
 // Failed counts a failed sign-in of another kind from the address.
-func (o *Operators) Failed(from string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.failed(from)
-}
+func (o *Operators) Failed(from string) { o.brake.failed(from) }
 
 // Wait returns fault.Unavailable while the address has to wait.
-func (o *Operators) Wait(from string) error {
+func (o *Operators) Wait(from string) error { return o.brake.wait(from) }
+
+func (o *brake) wait(from string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.wait(from)
-}
-
-func (o *Operators) wait(from string) error {
 	f, ok := o.fails[from]
 	if !ok || f.count < failLimit {
 		return nil
@@ -149,10 +154,12 @@ func (o *Operators) wait(from string) error {
 		delete(o.fails, from)
 		return nil
 	}
-	return fault.Later(left, "too many failed sign-ins from this address; try again in %d s", int(left.Seconds())+1)
+	return fault.Later(left, "too many %s from this address; try again in %d s", o.what, int(left.Seconds())+1)
 }
 
-func (o *Operators) failed(from string) {
+func (o *brake) failed(from string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	now := o.now()
 	f, ok := o.fails[from]
 	if !ok || now.Sub(f.since) >= failWindow {
@@ -166,7 +173,7 @@ func (o *Operators) failed(from string) {
 }
 
 // forget makes room: what is over first, else the oldest.
-func (o *Operators) forget(now time.Time) {
+func (o *brake) forget(now time.Time) {
 	var oldest string
 	for from, f := range o.fails {
 		if now.Sub(f.since) >= failWindow {

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -64,6 +65,7 @@ type Store interface {
 	Run(ctx context.Context, t identity.Tenant, id run.ID) (run.Run, error)
 	Approval(ctx context.Context, t identity.Tenant, id approval.ID) (approval.Request, error)
 	Action(ctx context.Context, t identity.Tenant, id action.ID) (action.Action, error)
+	Question(ctx context.Context, t identity.Tenant, id question.ID) (question.Question, error)
 
 	// Assessment returns the identity's latest assessment, and fault.NotFound when
 	// it was never assessed.

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/run"
 )
 
@@ -41,7 +42,9 @@ type Options struct {
 	// Reveal is how long a hand-over can be revealed after its password was set;
 	// 0 means an hour.
 	Reveal time.Duration
-	Log    *slog.Logger // nil means none
+	// Questions is what the configuration says of questions to people; nil: nothing.
+	Questions func() question.Settings
+	Log       *slog.Logger // nil means none
 }
 
 // A Service is the desk. It is safe for concurrent use.
@@ -59,6 +62,9 @@ type Service struct {
 
 	handOverFrom string
 	reveal       time.Duration
+
+	asking func() question.Settings
+	guests *brake // of those who answer questions, and are no operators
 }
 
 // New returns the desk, or fault.Invalid naming the first option that is missing.
@@ -80,6 +86,9 @@ func New(o Options) (*Service, error) {
 	if o.Tenants == nil {
 		o.Tenants = func() []identity.Tenant { return nil }
 	}
+	if o.Questions == nil {
+		o.Questions = func() question.Settings { return question.Settings{} }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -87,6 +96,7 @@ func New(o Options) (*Service, error) {
 		store: o.Store, driver: o.Driver, playbooks: o.Playbooks, catalogue: o.Catalogue,
 		policy: o.Policy, operators: o.Operators, tenants: o.Tenants, now: o.Now, rand: o.Rand, log: o.Log,
 		reveal: o.Reveal, handOverFrom: cmp.Or(o.HandOverFrom, "identity-response"),
+		asking: o.Questions, guests: newBrake(o.Now, "links that are not valid"),
 	}, nil
 }
 

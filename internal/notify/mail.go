@@ -17,14 +17,14 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 )
 
-// letter is the message as mail: plain text, encoded so that no name in it can
+// letter is the note as mail: plain text, encoded so that no name in it can
 // begin a header or end the text.
-func (m message) letter(s SMTP, at time.Time) []byte {
+func (m note) letter(s SMTP, at time.Time) []byte {
 	var b bytes.Buffer
 	head := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
 	head("From", s.From)
 	head("To", strings.Join(s.To, ", "))
-	head("Subject", mime.QEncoding.Encode("utf-8", m.title()))
+	head("Subject", mime.QEncoding.Encode("utf-8", m.title))
 	head("Date", at.UTC().Format(time.RFC1123Z))
 	_, domain, _ := strings.Cut(s.From, "@")
 	head("Message-ID", "<"+m.id+"@"+domain+">")
@@ -33,7 +33,7 @@ func (m message) letter(s SMTP, at time.Time) []byte {
 	head("Content-Type", "text/plain; charset=utf-8")
 	head("Content-Transfer-Encoding", "base64")
 	b.WriteString("\r\n")
-	text := strings.Join(m.lines(), "\r\n")
+	text := strings.Join(m.lines, "\r\n")
 	if m.link != "" {
 		text += "\r\n\r\n" + m.link
 	}
@@ -46,9 +46,8 @@ func (m message) letter(s SMTP, at time.Time) []byte {
 	return b.Bytes()
 }
 
-// mail hands the message in: never in clear, except to this machine itself.
-func (p *Pump) mail(ctx context.Context, r Receiver, m message) error {
-	s := r.SMTP
+// mail hands the note in: never in clear, except to this machine itself.
+func (p *Pump) mail(ctx context.Context, s SMTP, m note) error {
 	host, port, err := net.SplitHostPort(s.Address)
 	if err != nil {
 		return notYet(err)

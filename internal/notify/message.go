@@ -142,9 +142,23 @@ func oneLine(s string, n int) string {
 	return s
 }
 
+// A note is what people read, whatever carries it.
+type note struct {
+	id    string // the same for every try
+	title string
+	lines []string
+	link  string // "" when there is none
+	open  string // what opening the link is called
+}
+
+// note is the message for people.
+func (m message) note() note {
+	return note{id: m.id, title: m.title(), lines: m.lines(), link: m.link, open: "Open the case"}
+}
+
 // card is a Teams message: an Adaptive Card of plain runs of text, in which no
 // name is read as a link or a format.
-func (m message) card() []byte {
+func (m note) card() []byte {
 	type o = map[string]any
 	run := func(text string, more o) o {
 		r := o{"type": "TextRun", "text": text}
@@ -153,30 +167,30 @@ func (m message) card() []byte {
 		}
 		return o{"type": "RichTextBlock", "inlines": []any{r}}
 	}
-	body := []any{run(m.title(), o{"weight": "Bolder", "size": "Medium"})}
-	for _, l := range m.lines() {
+	body := []any{run(m.title, o{"weight": "Bolder", "size": "Medium"})}
+	for _, l := range m.lines {
 		body = append(body, run(l, nil))
 	}
 	card := o{"type": "AdaptiveCard", "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "version": "1.4", "body": body}
 	if m.link != "" {
-		card["actions"] = []any{o{"type": "Action.OpenUrl", "title": "Open the case", "url": m.link}}
+		card["actions"] = []any{o{"type": "Action.OpenUrl", "title": m.open, "url": m.link}}
 	}
 	return encode(o{"type": "message", "attachments": []any{o{"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": nil, "content": card}}})
 }
 
 // slack is a Slack message of plain text blocks.
-func (m message) slack() []byte {
+func (m note) slack() []byte {
 	type o = map[string]any
-	text := strings.Join(m.lines(), "\n")
+	text := strings.Join(m.lines, "\n")
 	blocks := []any{
-		o{"type": "header", "text": o{"type": "plain_text", "text": oneLine(m.title(), 140), "emoji": false}},
+		o{"type": "header", "text": o{"type": "plain_text", "text": oneLine(m.title, 140), "emoji": false}},
 		o{"type": "section", "text": o{"type": "plain_text", "text": text, "emoji": false}},
 	}
 	if m.link != "" {
-		blocks = append(blocks, o{"type": "actions", "elements": []any{o{"type": "button", "text": o{"type": "plain_text", "text": "Open the case"}, "url": m.link}}})
+		blocks = append(blocks, o{"type": "actions", "elements": []any{o{"type": "button", "text": o{"type": "plain_text", "text": m.open}, "url": m.link}}})
 	}
 	// text is shown in notifications, where Slack reads marks: its three are escaped.
-	return encode(o{"text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(m.title()), "blocks": blocks, "unfurl_links": false})
+	return encode(o{"text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(m.title), "blocks": blocks, "unfurl_links": false})
 }
 
 func encode(v any) []byte {

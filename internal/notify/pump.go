@@ -214,15 +214,15 @@ func (p *Pump) deliver(ctx context.Context, r Receiver, m message) (*Told, error
 	var err error
 	switch r.Kind {
 	case Webhook:
-		err = p.post(ctx, r, m, encode(m.event()))
+		err = p.post(ctx, r, m.id, encode(m.event()))
 	case Ticket:
-		err = p.post(ctx, r, m, encode(m.ticket()))
+		err = p.post(ctx, r, m.id, encode(m.ticket()))
 	case Teams:
-		err = p.post(ctx, r, m, m.card())
+		err = p.post(ctx, r, m.id, m.note().card())
 	case Slack:
-		err = p.post(ctx, r, m, m.slack())
+		err = p.post(ctx, r, m.id, m.note().slack())
 	case Mail:
-		err = p.mail(ctx, r, m)
+		err = p.mail(ctx, r.SMTP, m.note())
 	}
 	if err != nil {
 		return nil, &sendError{err}

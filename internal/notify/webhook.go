@@ -81,7 +81,7 @@ func Verify(secret string, h http.Header, body []byte, now time.Time) (id string
 
 // post sends a body. An error says whether another try can help: fault.Unavailable
 // (with the receiver's own Retry-After), or fault.Invalid when it cannot.
-func (p *Pump) post(ctx context.Context, r Receiver, m message, body []byte) error {
+func (p *Pump) post(ctx context.Context, r Receiver, id string, body []byte) error {
 	to, err := r.address()
 	if err != nil {
 		return notYet(err)
@@ -104,10 +104,10 @@ func (p *Pump) post(ctx context.Context, r Receiver, m message, body []byte) err
 			return notYet(err)
 		}
 		at := p.Now()
-		req.Header.Set(headerID, m.id)
+		req.Header.Set(headerID, id)
 		req.Header.Set(headerTimestamp, strconv.FormatInt(at.Unix(), 10))
-		req.Header.Set(headerSignature, sign(key, m.id, at, body))
-		req.Header.Set("Idempotency-Key", m.id)
+		req.Header.Set(headerSignature, sign(key, id, at, body))
+		req.Header.Set("Idempotency-Key", id)
 	}
 	res, err := p.client().Do(req)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/detection"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -132,6 +133,8 @@ func words(path string) []string {
 		return texts(signal.Causes())
 	case "signal.family":
 		return families()
+	case "steps.*.answer":
+		return []string{string(question.Yes), string(question.No), ""}
 	case "identity.kind":
 		return texts([]identity.Kind{identity.KindUnknown, identity.KindPerson, identity.KindGuest, identity.KindWorkload, identity.KindComputer, identity.KindAgent})
 	case "identity.authority", "tenant.connected", "account.provider":
@@ -158,6 +161,7 @@ type program struct {
 	types  []string // the kinds of signals it compares signal.type with
 	titles []string // the titles it compares signal.title with
 	groups []string // the groups it asks membership of
+	proven []string // the questions whose answer must be borne out for it to hold
 }
 
 // A place is a word in an expression.
@@ -283,7 +287,46 @@ func (p *program) inspect(a *cel.Ast) []mistake {
 			}
 		}
 	}))
+	p.proven = demanded(a.NativeRep().Expr())
 	return out
+}
+
+// demanded returns the steps that must be proven for the expression to hold: those of
+// its conjuncts that are steps.NAME.proven.
+func demanded(e ast.Expr) []string {
+	switch e.Kind() {
+	case ast.CallKind:
+		if c := e.AsCall(); c.FunctionName() == operators.LogicalAnd {
+			var out []string
+			for _, arg := range c.Args() {
+				out = append(out, demanded(arg)...)
+			}
+			return out
+		}
+	case ast.SelectKind:
+		if sel := e.AsSelect(); sel.FieldName() == "proven" && !sel.IsTestOnly() {
+			if name := stepOf(sel.Operand()); name != "" {
+				return []string{name}
+			}
+		}
+	}
+	return nil
+}
+
+// stepOf is the step whose standing e is: of steps.NAME or steps["NAME"].
+func stepOf(e ast.Expr) string {
+	switch e.Kind() {
+	case ast.SelectKind:
+		if sel := e.AsSelect(); sel.Operand().Kind() == ast.IdentKind && sel.Operand().AsIdent() == "steps" {
+			return sel.FieldName()
+		}
+	case ast.CallKind:
+		if c := e.AsCall(); c.FunctionName() == operators.Index && c.Args()[0].Kind() == ast.IdentKind && c.Args()[0].AsIdent() == "steps" {
+			word, _ := literal(c.Args()[1])
+			return word
+		}
+	}
+	return ""
 }
 
 // note keeps which kinds of signals a comparison names.
@@ -307,6 +350,9 @@ func literal(e ast.Expr) (string, bool) {
 }
 
 func pathOf(e ast.Expr) string {
+	if e.Kind() == ast.SelectKind && stepOf(e.AsSelect().Operand()) != "" {
+		return "steps.*." + e.AsSelect().FieldName()
+	}
 	if e.Kind() != ast.SelectKind || e.AsSelect().Operand().Kind() != ast.IdentKind {
 		return ""
 	}

@@ -43,6 +43,7 @@ func (r *reader) check(p *Playbook, root *yaml.Node, cat *action.Catalogue) {
 	r.sameAs(p)
 	r.cured(p, root)
 	r.takenBack(p, root)
+	r.saidSo(p)
 	for i := range p.Steps {
 		p.Steps[i].node, p.Steps[i].fields = nil, nil
 	}
@@ -351,6 +352,27 @@ func (r *reader) triggered(p *Playbook, root *yaml.Node) (all []signal.Cause) {
 func speaks(said, of signal.Cause) bool {
 	return said == of || said == signal.CauseUnknown ||
 		said == signal.CauseBoth && (of == signal.CausePassword || of == signal.CauseSession)
+}
+
+// saidSo checks that no step behind a question ends a risk on the word of whoever
+// answered: that takes people's approval, or a condition that demands that the answer
+// was borne out.
+func (r *reader) saidSo(p *Playbook) {
+	asks := ""
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.Kind == KindAsk {
+			asks = s.ID
+			continue
+		}
+		if asks == "" || s.Approval != nil && s.Approval.Mode == approval.Before || s.cond != nil && len(s.cond.proven) > 0 {
+			continue
+		}
+		if n := slices.IndexFunc(s.specs, func(spec action.Spec) bool { return clears(spec.Name) }); n >= 0 {
+			r.add(cmp.Or(s.fields["uses"], s.node), "step %s: %s ends a risk, and behind the question of step %s it may rest on a word alone: "+
+				"give it an approval of mode before, or a condition that demands steps.%s.proven", s.ID, s.specs[n].Name, asks, asks)
+		}
+	}
 }
 
 // takenBack checks that what is to be undone on failure can be.

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 )
 
 // planDigest is the canonical form of what a plan does: fixed field order, maps
@@ -52,6 +53,7 @@ type stepDigest struct {
 	Group     string            `json:"group"`
 	Later     string            `json:"later"` // the condition that is still to be decided
 	Until     string            `json:"until"`
+	Ask       question.Who      `json:"ask,omitempty"`
 	OnTimeout OnTimeout         `json:"onTimeout"`
 	End       End               `json:"end"`
 	TTL       time.Duration     `json:"ttl"`
@@ -76,7 +78,7 @@ func (p Plan) digest() (string, error) {
 			ID: s.ID, Uses: s.Uses, Action: s.Action, Route: s.Route, Target: s.Account.Keys(), Params: s.Params,
 			Skipped: s.Skip != "", Held: s.Held != "", After: s.After, OnError: s.OnError, Contains: s.Contains,
 			Within: s.Within, Approval: s.Approval, Kind: s.Kind, Of: s.Of, Each: s.Each, Bound: s.Bound, Group: s.Group,
-			Later: later, Until: s.Until, OnTimeout: s.OnTimeout, End: s.End, TTL: s.TTL, MaxTTL: s.MaxTTL, Timeout: s.Timeout,
+			Later: later, Until: s.Until, Ask: s.Ask, OnTimeout: s.OnTimeout, End: s.End, TTL: s.TTL, MaxTTL: s.MaxTTL, Timeout: s.Timeout,
 		})
 	}
 	var buf bytes.Buffer

@@ -200,7 +200,7 @@ func (t *tester) outcome(in Input, turns []Turn) ([]string, error) {
 		line := s.ID + " " + string(s.Action)
 		switch {
 		case s.Kind != KindAct:
-			line = strings.TrimSpace(fmt.Sprintf("%s %s %s", s.ID, s.Kind, s.End))
+			line = strings.TrimSpace(fmt.Sprintf("%s %s %s%s", s.ID, s.Kind, s.End, s.Ask))
 		case s.Action == "":
 			line = s.ID + " " + string(s.Uses)
 		}

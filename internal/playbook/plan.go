@@ -11,6 +11,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -77,7 +78,9 @@ type Standing struct {
 	Failed   bool   `cel:"failed"`  // it failed, was refused or taken back
 	Held     bool   `cel:"held"`    // it could not be done
 	Skipped  bool   `cel:"skipped"` // it was not called for
-	Passed   bool   `cel:"passed"`  // wait: what it waited for came true
+	Passed   bool   `cel:"passed"`  // wait: what it waited for came true; ask: somebody answered
+	Answer   string `cel:"answer"`  // ask: yes or no; empty while nobody answered
+	Proven   bool   `cel:"proven"`  // ask: the answer is yes, nothing speaks against it, and a strong sign-in bears it out
 }
 
 // A Plan is what a run will do. Its Hash covers the playbook's hash, the
@@ -136,10 +139,12 @@ type Kind string
 const (
 	KindAct  Kind = ""     // one change of one account
 	KindWait Kind = "wait" // nothing is changed; what follows waits for a condition
+	KindAsk  Kind = "ask"  // nothing is changed; somebody is asked, and what follows waits for the answer
 	KindEnd  Kind = "end"  // nothing follows
 )
 
-// OnTimeout says what follows when a condition did not come true in time.
+// OnTimeout says what follows when a condition did not come true in time, or an answer
+// did not come.
 type OnTimeout string
 
 // What may follow.
@@ -179,10 +184,12 @@ type Step struct {
 	If    string `json:"if,omitempty"`
 	Later bool   `json:"later,omitempty"`
 
-	Until     string    `json:"until,omitempty"` // wait: CEL; Within says how long
-	OnTimeout OnTimeout `json:"onTimeout,omitempty"`
-	End       End       `json:"end,omitempty"`
-	Note      string    `json:"note,omitempty"`
+	Until string `json:"until,omitempty"` // wait: CEL; Within says how long
+	// Ask is who is asked whether it was them; Within says how long.
+	Ask       question.Who `json:"ask,omitempty"`
+	OnTimeout OnTimeout    `json:"onTimeout,omitempty"`
+	End       End          `json:"end,omitempty"`
+	Note      string       `json:"note,omitempty"`
 
 	TTL     time.Duration `json:"ttl,omitempty"`     // so long after it is proven it is taken back by itself; 0: it stays
 	MaxTTL  time.Duration `json:"maxTTL,omitempty"`  // how long it stands at most when people extend it; 0: twice the TTL

@@ -253,7 +253,7 @@ func (l *Library) cloudSide(step Step, s *StepRule, in Input) (Step, bool) {
 // mastered in Active Directory.
 const paramSynced = "synced"
 
-// flowStep makes a wait or an end.
+// flowStep makes a wait, a question or an end.
 func flowStep(s *StepRule, f *facts) Step {
 	out := Step{ID: s.ID, Title: s.Title, Kind: s.Kind, After: s.After, OnError: s.OnError, Note: s.Note}
 	switch s.Kind {
@@ -261,6 +261,13 @@ func flowStep(s *StepRule, f *facts) Step {
 		out.Until, out.Within, out.OnTimeout = s.Until, s.Wait, s.OnTimeout
 		out.Title = cmp.Or(out.Title, "Wait until "+s.Until)
 		out.Change = fmt.Sprintf("nothing; what follows waits until %s, at most %s", s.Until, s.Wait)
+		if s.OnTimeout == TimeoutFail {
+			out.OnError = ErrorFail
+		}
+	case KindAsk:
+		out.Ask, out.Within, out.OnTimeout = s.Ask, s.Wait, s.OnTimeout
+		out.Title = cmp.Or(out.Title, fmt.Sprintf("Ask the %s whether it was them", s.Ask))
+		out.Change = fmt.Sprintf("nothing; what follows waits for the answer, at most %s", s.Wait)
 		if s.OnTimeout == TimeoutFail {
 			out.OnError = ErrorFail
 		}
@@ -431,6 +438,12 @@ func forPeople(n action.Name) bool {
 
 // forWorkloads reports whether it says that it is done to a workload.
 func forWorkloads(n action.Name) bool { return strings.Contains(string(n), ".workload.") }
+
+// clears reports whether the action's name says that it ends a risk without anything
+// having been changed.
+func clears(n action.Name) bool {
+	return strings.HasSuffix(string(n), ".dismiss_risk") || strings.HasSuffix(string(n), ".confirm_safe")
+}
 
 // forAgents reports whether it says that it is done to an agent.
 func forAgents(n action.Name) bool { return strings.Contains(string(n), ".agent.") }

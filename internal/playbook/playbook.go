@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -127,7 +128,8 @@ type StepRule struct {
 	MaxTTL    time.Duration // how long it stands at most when people extend it; 0: twice the TTL
 	Timeout   time.Duration
 	Until     string        // wait: CEL, boolean
-	Wait      time.Duration // wait: at most
+	Ask       question.Who  // ask: who is asked
+	Wait      time.Duration // wait, ask: at most
 	OnTimeout OnTimeout
 	End       End
 	Note      string

@@ -13,8 +13,8 @@ import (
 // A Turn is one thing that happens in a fixture after the plan is made.
 type Turn struct {
 	Text string        // as it is written
-	Word string        // approve, reject, prove, fail, wait, undo, close
-	Step string        // fail: whose action
+	Word string        // approve, reject, prove, fail, wait, undo, close, answer
+	Step string        // fail: whose action; answer: yes, no, proven, or nobody
 	For  time.Duration // wait: how long
 }
 
@@ -34,6 +34,8 @@ type PlayedStep struct {
 	ID      string
 	State   string // run.StepState
 	Consent string // approval.State; "" when none was asked
+	Answer  string // of a question
+	Begun   bool   // its turn came
 }
 
 // turns reads what happens after the plan is made.
@@ -48,6 +50,8 @@ func (r *reader) turns(n *yaml.Node) []Turn {
 		case slices.Contains([]string{"approve", "reject", "prove", "undo", "close"}, word) && bare:
 		case word == "fail" && slug.MatchString(rest):
 			t.Step = rest
+		case word == "answer" && slices.Contains([]string{"yes", "no", "proven", "nobody"}, rest):
+			t.Step = rest
 		case word == "wait" && !bare:
 			d, err := parseDuration(rest)
 			if err != nil {
@@ -55,7 +59,7 @@ func (r *reader) turns(n *yaml.Node) []Turn {
 			}
 			t.For = d
 		default:
-			r.add(c, "then: %q is none of approve, reject, prove, fail STEP, wait 30m, undo, close", clip(t.Text))
+			r.add(c, "then: %q is none of approve, reject, prove, fail STEP, wait 30m, undo, close, answer yes, answer no, answer proven, answer nobody", clip(t.Text))
 		}
 		out = append(out, t)
 	}
@@ -72,7 +76,7 @@ type Coverage struct {
 
 // branches are what can happen in a playbook: its trigger holds or not, each guard
 // refuses, each step with a condition is done or not, each wait comes true or runs
-// out, each end is come to, and where approvals are asked they are given and run out.
+// out, each question is answered both ways or runs out, each end is come to, and where approvals are asked they are given and run out.
 func branches(p *Playbook) []string {
 	out := []string{"starts", "is refused"}
 	if p.Trigger.when != nil {
@@ -83,12 +87,15 @@ func branches(p *Playbook) []string {
 	}
 	approvals, undoable := false, false
 	for _, s := range p.Steps {
-		done := map[Kind]string{KindAct: "is done", KindWait: "comes true", KindEnd: "is come to"}[s.Kind]
+		done := map[Kind]string{KindAct: "is done", KindWait: "comes true", KindAsk: "is answered yes", KindEnd: "is come to"}[s.Kind]
 		out = append(out, s.ID+" "+done)
+		if s.Kind == KindAsk {
+			out = append(out, s.ID+" is answered no")
+		}
 		if s.cond != nil {
 			out = append(out, s.ID+" is not called for")
 		}
-		if s.Kind == KindWait {
+		if s.Kind == KindWait || s.Kind == KindAsk {
 			out = append(out, s.ID+" runs out")
 		}
 		if s.TTL > 0 {
@@ -138,11 +145,13 @@ func (t *tester) take(p *Playbook, matched bool, plan Plan, played Played) {
 	for _, s := range played.Steps {
 		id := rule[s.ID]
 		switch {
+		case kind[id] == KindAsk && s.State == "passed":
+			note("%s is answered %s", id, s.Answer)
 		case kind[id] == KindWait && s.State == "passed":
 			note("%s comes true", id)
 		case kind[id] == KindEnd && s.State == "passed":
 			note("%s is come to", id)
-		case kind[id] == KindWait:
+		case (kind[id] == KindWait || kind[id] == KindAsk) && s.Begun:
 			note("%s runs out", id)
 		case s.State == "reverted":
 			note("%s is taken back", id)

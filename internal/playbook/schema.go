@@ -8,6 +8,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/fault"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -52,14 +53,18 @@ func Schema(cat *action.Catalogue) ([]byte, error) {
 	wait := object([]string{"id", "wait"}, m{"id": slugs, "title": text, "if": condition, "wait": object([]string{"until", "within"}, m{
 		"until": cel, "within": duration, "on_timeout": enum(string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)),
 	})})
+	ask := object([]string{"id", "ask"}, m{"id": slugs, "title": text, "if": condition, "ask": object([]string{"who", "within", "on_expiry"}, m{
+		"who": enum(string(question.Person), string(question.Manager)), "within": duration,
+		"on_expiry": enum(string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)),
+	})})
 	end := object([]string{"id", "end"}, m{"id": slugs, "if": condition, "note": text, "end": enum(string(EndExpected), string(EndContained), string(EndPerson))})
 	parallel := object([]string{"id", "parallel"}, m{"id": slugs, "if": condition, "parallel": m{"type": "array", "minItems": 2, "maxItems": maxSteps, "items": m{"$ref": "#/$defs/step"}}})
 	// The key that is there says what a step is, so that an editor says what is wrong
-	// with it and not with all four.
+	// with it and not with all of them.
 	of := func(key string, then, els any) m {
 		return m{"if": m{"required": []string{key}}, "then": then, "else": els}
 	}
-	entry := of("wait", wait, of("end", end, of("parallel", parallel, m{"$ref": "#/$defs/step"})))
+	entry := of("wait", wait, of("ask", ask, of("end", end, of("parallel", parallel, m{"$ref": "#/$defs/step"}))))
 	cause := m{"enum": texts(signal.Causes())}
 	doc := object([]string{"playbook", "id", "version", "title", "owner", "mode", "trigger", "steps"}, m{
 		"playbook": m{"const": Language}, "id": slugs, "version": m{"type": "string", "pattern": semver.String()},

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-f47efad2/cordon/internal/action"
+	"github.com/seed-f47efad2/cordon/internal/question"
 )
 
 // maxEach bounds what for_each may make of one step.
@@ -28,6 +29,7 @@ var (
 	actKeys      = []string{"id", "title", "uses", "with", "account", "if", "for_each", "as", "max", "after", "approval", "verify", "timeout", "ttl", "max_ttl", "on_error", "contains", "irreversible"}
 	parallelKeys = []string{"id", "parallel", "if"}
 	waitKeys     = []string{"id", "title", "wait", "if"}
+	askKeys      = []string{"id", "title", "ask", "if"}
 	endKeys      = []string{"id", "end", "note", "if"}
 )
 
@@ -44,13 +46,16 @@ func has(n *yaml.Node, key string) bool {
 	return false
 }
 
-// flow reads one entry of steps: a step, a wait, an end, or several in parallel.
+// flow reads one entry of steps: a step, a wait, a question, an end, or several in
+// parallel.
 func (r *reader) flow(n *yaml.Node) []StepRule {
 	switch {
 	case has(n, "parallel"):
 		return r.parallel(n)
 	case has(n, "wait"):
 		return []StepRule{r.wait(n)}
+	case has(n, "ask"):
+		return []StepRule{r.ask(n)}
 	case has(n, "end"):
 		return []StepRule{r.end(n)}
 	}
@@ -93,7 +98,7 @@ func (r *reader) parallel(n *yaml.Node) []StepRule {
 	}
 	var out []StepRule
 	for _, c := range items {
-		if has(c, "parallel") || has(c, "wait") || has(c, "end") {
+		if has(c, "parallel") || has(c, "wait") || has(c, "ask") || has(c, "end") {
 			r.add(c, "%s: within parallel stand only steps that use an action", where)
 			continue
 		}
@@ -126,6 +131,24 @@ func (r *reader) wait(n *yaml.Node) StepRule {
 	}
 	s.Wait = r.duration(w, f["within"], where+": wait.within", true)
 	s.OnTimeout = OnTimeout(r.word(w, f["on_timeout"], where+": wait.on_timeout", false, string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)))
+	return s
+}
+
+// ask reads a step that asks somebody whether it was them and lets what follows wait
+// for the answer.
+func (r *reader) ask(n *yaml.Node) StepRule {
+	s, where := r.begin(n, askKeys)
+	s.Kind = KindAsk
+	if where == "" {
+		return s
+	}
+	s.Title = r.text(n, s.fields["title"], where+": title", false)
+	r.condition(&s, where)
+	a := s.fields["ask"]
+	f := r.fields(a, where+": ask", "who", "within", "on_expiry")
+	s.Ask = question.Who(r.word(a, f["who"], where+": ask.who", true, string(question.Person), string(question.Manager)))
+	s.Wait = r.duration(a, f["within"], where+": ask.within", true)
+	s.OnTimeout = OnTimeout(r.word(a, f["on_expiry"], where+": ask.on_expiry", true, string(TimeoutContinue), string(TimeoutFail), string(TimeoutPerson)))
 	return s
 }
 

@@ -41,6 +41,8 @@ func (r Run) Apply(e Event, now time.Time) (Run, []Effect, error) {
 		effects = next.seeAction(e)
 	case ApprovalSeen:
 		next.seeApproval(e.Request)
+	case QuestionSeen:
+		effects = next.seeQuestion(e.Question, now)
 	case Withdrawn:
 		if !r.State.Final() {
 			effects = next.withdraw(e, now)
@@ -136,7 +138,7 @@ func (r *Run) ask() []Effect {
 	var effects []Effect
 	byRule := map[string]int{}
 	for n, s := range r.Plan.Steps {
-		if s.Kind == playbook.KindWait && !r.Steps[n].State.Final() {
+		if (s.Kind == playbook.KindWait || s.Kind == playbook.KindAsk) && !r.Steps[n].State.Final() {
 			break
 		}
 		if s.Approval == nil || r.Steps[n].State != StepPending || r.Steps[n].Consent != "" || s.Later && !r.Steps[n].Called {
@@ -362,7 +364,7 @@ func (r *Run) fail() {
 			// what would follow.
 			r.end(Cancelled, text)
 		case StepHeld:
-			if p.Kind == playbook.KindWait && p.OnTimeout == playbook.TimeoutPerson {
+			if (p.Kind == playbook.KindWait || p.Kind == playbook.KindAsk) && p.OnTimeout == playbook.TimeoutPerson {
 				r.end(HeldState, text)
 			}
 		case StepCancelled:
@@ -423,6 +425,9 @@ func (r *Run) stop() []Effect {
 			switch {
 			case s.Adopted || r.Plan.Steps[n].Kind != playbook.KindAct:
 				s.State, s.Reason = StepCancelled, r.Reason
+				if s.Question != "" {
+					effects = append(effects, WithdrawQuestion{s.Question, r.Reason})
+				}
 			case s.Withdrawn == s.Seen:
 			case s.ActionState == action.Requested || s.ActionState == action.Approved || s.ActionState == action.Held:
 				// It is cancelled when its row says so: it may have left meanwhile.
@@ -490,6 +495,9 @@ func (r *Run) conclude(now time.Time) []Effect {
 			busy, adopted = true, adopted || s.Adopted
 			if s.ActionState == action.Held && held == "" {
 				held = fmt.Sprintf("%s: %s", named(r.Plan.Steps[n]), s.Reason)
+			}
+			if p := r.Plan.Steps[n]; p.Kind == playbook.KindAsk {
+				held = cmp.Or(held, fmt.Sprintf("the %s is asked, until %s", p.Ask, s.StartedAt.Add(p.Within).UTC().Format(time.RFC3339)))
 			}
 		case StepPending, StepWaiting:
 			busy = busy || s.Consent == "" || s.Consent == approval.Approved

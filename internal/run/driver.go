@@ -113,7 +113,12 @@ func (d *Driver) Advance(tx Tx, k Key) (Run, error) {
 
 // facts reads the rows a run rests on as events.
 func (d *Driver) facts(tx Tx, r Run) ([]Event, error) {
-	events := []Event{Woke{}}
+	// Answers come first: what waits for one is asked with it.
+	events, err := d.questions(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	events = append(events, Woke{})
 	actions, err := tx.ActionsOfRun(r.Tenant, r.ID)
 	if err != nil {
 		return nil, err
@@ -222,6 +227,10 @@ func (d *Driver) perform(tx Tx, r *Run, in *playbook.Input, e Effect) ([]Event, 
 		}
 		q, err = tx.PutApproval(q.Withdraw(e.Reason, d.Now()))
 		return []Event{ApprovalSeen{q}}, err
+	case AskPerson:
+		return d.askPerson(tx, *r, e)
+	case WithdrawQuestion:
+		return d.withdrawQuestion(tx, *r, e)
 	case Decide:
 		return d.decide(tx, *r, e)
 	case TakeBack:

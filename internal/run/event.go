@@ -7,6 +7,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 )
 
 // An Event is a fact told to a run. Facts may be told late, twice, and in any
@@ -31,6 +32,9 @@ type ActionSeen struct {
 
 // ApprovalSeen tells how a request stands.
 type ApprovalSeen struct{ Request approval.Request }
+
+// QuestionSeen tells how a question stands.
+type QuestionSeen struct{ Question question.Question }
 
 // Withdrawn says that the run is not wanted any more.
 type Withdrawn struct {
@@ -65,6 +69,7 @@ func (Woke) event()         {}
 func (Planned) event()      {}
 func (ActionSeen) event()   {}
 func (ApprovalSeen) event() {}
+func (QuestionSeen) event() {}
 func (Withdrawn) event()    {}
 func (TakenBack) event()    {}
 func (Stuck) event()        {}
@@ -83,6 +88,15 @@ type MakePlan struct{}
 type AskApproval struct {
 	Rule  approval.Rule
 	Steps []string
+}
+
+// AskPerson asks for the question of a step, and its QuestionSeen.
+type AskPerson struct{ Step string }
+
+// WithdrawQuestion makes a pending question void.
+type WithdrawQuestion struct {
+	Question question.ID
+	Reason   string
 }
 
 // StartAction asks for the action of a step, approved, and its ActionSeen.
@@ -128,6 +142,8 @@ type Ended struct {
 
 func (MakePlan) effect()         {}
 func (AskApproval) effect()      {}
+func (AskPerson) effect()        {}
+func (WithdrawQuestion) effect() {}
 func (StartAction) effect()      {}
 func (WithdrawAction) effect()   {}
 func (WithdrawApproval) effect() {}

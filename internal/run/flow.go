@@ -9,6 +9,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 )
 
 // How often the clock alone asks the condition of a wait: soon at first, then a
@@ -68,6 +69,9 @@ func (r *Run) turn(n int, now time.Time) []Effect {
 	case p.Kind == playbook.KindWait:
 		s.State, s.StartedAt, s.CheckedAt = StepActing, now, now
 		return []Effect{Decide{s.ID, true, now}}
+	case p.Kind == playbook.KindAsk:
+		s.State, s.StartedAt = StepActing, now
+		return []Effect{AskPerson{s.ID}}
 	}
 	s.State = StepActing
 	if s.StartedAt.IsZero() {
@@ -139,14 +143,48 @@ func (r *Run) decide(e Decided) {
 			s.State, s.Reason = StepPassed, p.Until+" came true"
 		case !late:
 			s.Reason = e.Unknown
-		case p.OnTimeout == playbook.TimeoutFail:
-			s.State, s.Reason = StepFailed, text
-		case p.OnTimeout == playbook.TimeoutPerson:
-			s.State, s.Reason = StepHeld, text
 		default:
-			s.State, s.Reason = StepSkipped, text
+			s.State, s.Reason = gaveUp(p.OnTimeout), text
 		}
 	}
+}
+
+// seeQuestion records what became of the question of a step. A yes may be borne out
+// later, while another step waits for that.
+func (r *Run) seeQuestion(q question.Question, now time.Time) []Effect {
+	n, ok := r.step(q.Step)
+	if !ok || r.State.Final() || q.ID == "" || r.Plan.Steps[n].Kind != playbook.KindAsk {
+		return nil
+	}
+	s, p := &r.Steps[n], r.Plan.Steps[n]
+	if s.Question != "" && s.Question != q.ID || q.Version <= s.QuestionSeen {
+		return nil
+	}
+	s.Question, s.QuestionSeen, s.Answer, s.Proven = q.ID, q.Version, q.Answer, q.Answer == question.Yes && q.Proof != ""
+	if s.State == StepActing {
+		switch {
+		case q.State == question.Pending:
+			s.Reason = q.Trouble
+		case q.State == question.Answered:
+			s.State, s.Reason = StepPassed, q.Reason
+		case q.State == question.Void:
+			s.State, s.Reason = StepCancelled, q.Reason
+		default:
+			s.State, s.Reason = gaveUp(p.OnTimeout), q.Reason
+		}
+	}
+	return r.check(now, true)
+}
+
+// gaveUp is where a step stands that waited in vain.
+func gaveUp(o playbook.OnTimeout) StepState {
+	switch o {
+	case playbook.TimeoutFail:
+		return StepFailed
+	case playbook.TimeoutPerson:
+		return StepHeld
+	}
+	return StepSkipped
 }
 
 // check asks the conditions that steps wait for, when it is time or, with stirred,
@@ -228,6 +266,9 @@ func (r *Run) due(now time.Time, adopted bool) time.Time {
 		if p.Kind == playbook.KindWait {
 			sooner(nextCheck(s, p))
 		}
+		if p.Kind == playbook.KindAsk {
+			sooner(s.StartedAt.Add(p.Within))
+		}
 		if p.Timeout > 0 && !s.TimedOut && waits(s) {
 			sooner(s.StartedAt.Add(p.Timeout))
 		}
@@ -242,7 +283,7 @@ func (r *Run) standings() map[string]playbook.Standing {
 		of := r.Plan.Steps[n].Rule()
 		one := playbook.Standing{
 			State: string(s.State), Verified: s.State == StepVerified, Skipped: s.State == StepSkipped, Held: s.State == StepHeld,
-			Passed: s.State == StepPassed,
+			Passed: s.State == StepPassed, Answer: string(s.Answer), Proven: s.Proven,
 			Failed: s.State == StepFailed || s.State == StepRefused || s.State == StepCancelled || s.State == StepReverted || s.Consent == approval.Rejected,
 		}
 		if had, ok := out[of]; ok {

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -72,6 +73,10 @@ type Tx interface {
 	Approval(t identity.Tenant, id approval.ID) (approval.Request, error)
 	PutApproval(r approval.Request) (approval.Request, error)
 	ApprovalsOfRun(t identity.Tenant, id ID) ([]approval.Request, error)
+
+	Question(t identity.Tenant, id question.ID) (question.Question, error)
+	PutQuestion(q question.Question) (question.Question, error)
+	QuestionsOfRun(t identity.Tenant, id ID) ([]question.Question, error)
 
 	Case(t identity.Tenant, id casefile.ID) (casefile.Case, error)
 	PutCase(c casefile.Case) (casefile.Case, error)

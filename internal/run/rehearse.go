@@ -9,6 +9,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/action"
 	"github.com/seed-f47efad2/cordon/internal/approval"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -23,7 +24,8 @@ const maxRehearsed = 10_000
 func Rehearse(p playbook.Plan, in playbook.Input, turns []playbook.Turn) playbook.Played {
 	w := rehearsal{
 		in: in, now: in.Now, actions: map[action.ID]action.Action{}, requests: map[approval.ID]approval.Request{},
-		r: Run{Tenant: p.Tenant, ID: "run_rehearsal", Identity: p.Identity, Playbook: p.Playbook, State: Settling, StartedAt: in.Now, DueAt: in.Now},
+		questions: map[question.ID]question.Question{},
+		r:         Run{Tenant: p.Tenant, ID: "run_rehearsal", Identity: p.Identity, Playbook: p.Playbook, State: Settling, StartedAt: in.Now, DueAt: in.Now},
 	}
 	w.tell(Planned{Plan: p})
 	var out playbook.Played
@@ -41,21 +43,22 @@ func Rehearse(p playbook.Plan, in playbook.Input, turns []playbook.Turn) playboo
 		out.Lines = append(out.Lines, strings.Join(strings.Fields(line), " "))
 	}
 	for _, s := range w.r.Steps {
-		out.Steps = append(out.Steps, playbook.PlayedStep{ID: s.ID, State: string(s.State), Consent: string(s.Consent)})
+		out.Steps = append(out.Steps, playbook.PlayedStep{ID: s.ID, State: string(s.State), Consent: string(s.Consent), Answer: string(s.Answer), Begun: !s.StartedAt.IsZero()})
 	}
 	return out
 }
 
 // A rehearsal is the world around one run that is played.
 type rehearsal struct {
-	in       playbook.Input
-	now      time.Time
-	r        Run
-	actions  map[action.ID]action.Action
-	requests map[approval.ID]approval.Request
-	asker    playbook.Asker
-	ids      int
-	spent    int
+	in        playbook.Input
+	now       time.Time
+	r         Run
+	actions   map[action.ID]action.Action
+	requests  map[approval.ID]approval.Request
+	questions map[question.ID]question.Question
+	asker     playbook.Asker
+	ids       int
+	spent     int
 }
 
 // tell gives the run an event and performs what follows.
@@ -113,8 +116,50 @@ func (w *rehearsal) perform(e Effect) []Event {
 		return events
 	case Decide:
 		return []Event{w.decide(e)}
+	case AskPerson:
+		w.ids++
+		n, _ := w.r.step(e.Step)
+		q := question.Question{
+			Tenant: w.r.Tenant, ID: question.ID(fmt.Sprintf("qst_%d", w.ids)), Run: string(w.r.ID), Step: e.Step, Who: w.r.Plan.Steps[n].Ask,
+			State: question.Pending, AskedAt: w.now, SentAt: w.now, ExpiresAt: w.now.Add(w.r.Plan.Steps[n].Within), Version: 1,
+		}
+		w.questions[q.ID] = q
+		return []Event{QuestionSeen{q}}
+	case WithdrawQuestion:
+		return []Event{w.put(w.questions[e.Question].Withdraw(e.Reason, w.now))}
 	}
 	return nil
+}
+
+// put keeps a question that changed.
+func (w *rehearsal) put(q question.Question) Event {
+	q.Version++
+	w.questions[q.ID] = q
+	return QuestionSeen{q}
+}
+
+// reply answers the questions that are asked, or bears out a yes.
+func (w *rehearsal) reply(how string) {
+	for n := range w.ids {
+		q, ok := w.questions[question.ID(fmt.Sprintf("qst_%d", n+1))]
+		switch {
+		case !ok:
+			continue
+		case how == "proven" && q.Answer == question.Yes:
+			q.Proof = "a strong sign-in"
+		case q.State != question.Pending:
+			continue
+		case how == "nobody":
+			q = q.Nobody("no channel reaches them", w.now)
+		case how == string(question.Yes), how == string(question.No):
+			q.State, q.Answer, q.EndedAt = question.Answered, question.Answer(how), w.now
+			q.Reason = "answered: " + q.Answer.Text(q.Who)
+		default:
+			continue
+		}
+		w.now = w.now.Add(time.Second) // a condition that was asked at this moment is asked again
+		w.tell(w.put(q))
+	}
 }
 
 func (w *rehearsal) decide(e Decide) Event {
@@ -175,6 +220,8 @@ func (w *rehearsal) turn(t playbook.Turn) {
 		for ids := w.open(under); len(ids) > 0 && w.spent < maxRehearsed; ids = w.open(under) {
 			w.prove(ids)
 		}
+	case "answer":
+		w.reply(t.Step)
 	case "fail":
 		for _, id := range w.open(under) {
 			if a := w.actions[id]; a.Step == t.Step {
@@ -242,6 +289,11 @@ func (w *rehearsal) pass(d time.Duration) {
 				sooner(q.ExpiresAt)
 			}
 		}
+		for _, q := range w.questions {
+			if q.State == question.Pending {
+				sooner(q.ExpiresAt)
+			}
+		}
 		for _, a := range w.actions {
 			if a.State == action.Verified {
 				sooner(a.ExpiresAt)
@@ -263,6 +315,13 @@ func (w *rehearsal) due() {
 				late.Version++
 				w.requests[q.ID] = late
 				w.tell(ApprovalSeen{late})
+			}
+		}
+	}
+	for n := range w.ids {
+		if q, ok := w.questions[question.ID(fmt.Sprintf("qst_%d", n+1))]; ok {
+			if late := q.Tick(w.now); late.State != q.State {
+				w.tell(w.put(late))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/casefile"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 )
 
 // ID names one run.
@@ -56,7 +57,7 @@ const (
 	StepRefused   StepState = "refused"
 	StepCancelled StepState = "cancelled"
 	StepReverted  StepState = "reverted" // was verified, and its undo is verified too
-	StepPassed    StepState = "passed"   // a wait whose condition came true, or an end that was come to
+	StepPassed    StepState = "passed"   // a wait whose condition came true, a question that was answered, or an end that was come to
 )
 
 // Final reports whether a step's own action can change nothing about it any
@@ -89,6 +90,11 @@ type StepRun struct {
 	Consent      approval.State `json:"consent,omitempty"`      // its state; empty when no approval is needed
 	ConsentText  string         `json:"consentText,omitempty"`  // its reason
 	ApprovalSeen int64          `json:"approvalSeen,omitempty"` // the version of its row that Consent rests on
+
+	Question     question.ID     `json:"question,omitempty"`     // the one that this step asks
+	Answer       question.Answer `json:"answer,omitempty"`       // what was answered
+	Proven       bool            `json:"proven,omitempty"`       // a yes that is borne out
+	QuestionSeen int64           `json:"questionSeen,omitempty"` // the version of its row that these rest on
 
 	// Called says that a condition that had to wait for its turn holds, Asked that
 	// it was asked.

@@ -52,7 +52,7 @@ func postgres(t testing.TB) string {
 }
 
 func ports(db *store.DB) storetest.Ports {
-	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records(), Histories: db.Histories,
+	return storetest.Ports{Runs: db.Runs(), Campaigns: db.Campaigns(), Ingest: db.Ingest(), Dispatch: db.Dispatch(), Desk: db.Desk(), Audit: db.Audit(), Records: db.Records(), Questions: db.Questions(), Histories: db.Histories,
 		Prune: func(ctx context.Context, b [4]time.Time, limit int) ([4]int, error) {
 			p, err := db.Prune(ctx, store.Cutoffs{Records: b[0], Rejects: b[1], Versions: b[2], Intents: b[3]}, limit)
 			return [4]int{p.Records, p.Rejects, p.Versions, p.Intents}, err

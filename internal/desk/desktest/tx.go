@@ -20,6 +20,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -193,6 +194,34 @@ func (t *tx) ApprovalsOfRun(tenant identity.Tenant, id run.ID) ([]approval.Reque
 	return out, nil
 }
 
+func (t *tx) Question(tenant identity.Tenant, id question.ID) (question.Question, error) {
+	return get[question.Question](t, "questions", "question", tenant, string(id))
+}
+
+func (t *tx) PutQuestion(q question.Question) (question.Question, error) {
+	if q.ID == "" {
+		q.ID = question.ID(t.NewID("qst"))
+	}
+	var err error
+	q.Version, err = version(t, "questions", "question", q.Tenant, string(q.ID), q.Version, func(o question.Question) int64 { return o.Version })
+	if err == nil {
+		t.set("questions", string(q.ID), q.Tenant, "", q)
+	}
+	return q, err
+}
+
+func (t *tx) QuestionsOfRun(tenant identity.Tenant, id run.ID) ([]question.Question, error) {
+	out := all(t, "questions", tenant, func(q question.Question) bool { return q.Run == string(id) })
+	slices.SortFunc(out, func(a, b question.Question) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return out, nil
+}
+
+func (t *tx) QuestionsSent(tenant identity.Tenant, id identity.ID, since time.Time) (int, error) {
+	return len(all(t, "questions", tenant, func(q question.Question) bool {
+		return q.Via != "" && (id == "" || q.Identity == id) && !q.AskedAt.Before(since)
+	})), nil
+}
+
 func (t *tx) Case(tenant identity.Tenant, id casefile.ID) (casefile.Case, error) {
 	return get[casefile.Case](t, "cases", "case", tenant, string(id))
 }
@@ -286,6 +315,11 @@ func (s *Store) Run(_ context.Context, t identity.Tenant, id run.ID) (run.Run, e
 // Approval implements desk.Store.
 func (s *Store) Approval(_ context.Context, t identity.Tenant, id approval.ID) (approval.Request, error) {
 	return one[approval.Request](s, "approvals", "approval", t, string(id))
+}
+
+// Question implements desk.Store.
+func (s *Store) Question(_ context.Context, t identity.Tenant, id question.ID) (question.Question, error) {
+	return one[question.Question](s, "questions", "question", t, string(id))
 }
 
 // Action implements desk.Store.

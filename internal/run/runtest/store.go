@@ -22,6 +22,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
@@ -68,6 +69,7 @@ type state struct {
 	runs        map[id]run.Run
 	actions     map[id]action.Action
 	approvals   map[id]approval.Request
+	questions   map[id]question.Question
 	cases       map[id]casefile.Case
 	identities  map[id]identity.Identity
 	owners      map[ownedKey]identity.ID
@@ -91,7 +93,7 @@ func (s state) clone() state {
 	s.changed, s.runs, s.actions, s.approvals = clone(s.changed), clone(s.runs), clone(s.actions), clone(s.approvals)
 	s.cases, s.identities, s.owners, s.signals = clone(s.cases), clone(s.identities), clone(s.owners), clone(s.signals)
 	s.risks, s.assessments, s.directories, s.cursors = clone(s.risks), clone(s.assessments), clone(s.directories), clone(s.cursors)
-	s.records, s.feeds = clone(s.records), clone(s.feeds)
+	s.records, s.feeds, s.questions = clone(s.records), clone(s.feeds), clone(s.questions)
 	s.rejects, s.trail = slices.Clip(s.rejects), slices.Clip(s.trail)
 	return s
 }
@@ -193,6 +195,11 @@ func (s state) behind(r id) bool {
 		}
 	}
 	for k, q := range s.approvals {
+		if k.tenant == r.tenant && q.Run == r.id && s.changed[k] > s.changed[r] {
+			return true
+		}
+	}
+	for k, q := range s.questions {
 		if k.tenant == r.tenant && q.Run == r.id && s.changed[k] > s.changed[r] {
 			return true
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/risk"
 	"github.com/seed-f47efad2/cordon/internal/run"
@@ -203,6 +204,22 @@ func (tx *Tx) PutApproval(q approval.Request) (approval.Request, error) {
 // ApprovalsOfRun is run.Tx's.
 func (tx *Tx) ApprovalsOfRun(t identity.Tenant, r run.ID) ([]approval.Request, error) {
 	return sorted(tx.state.approvals, func(q approval.Request) bool { return q.Tenant == t && q.Run == string(r) })
+}
+
+// Question is run.Tx's.
+func (tx *Tx) Question(t identity.Tenant, i question.ID) (question.Question, error) {
+	return get(tx.state.questions, "question", id{t, string(i)})
+}
+
+// PutQuestion is run.Tx's.
+func (tx *Tx) PutQuestion(q question.Question) (question.Question, error) {
+	q.ID = cmp.Or(q.ID, question.ID(tx.NewID("qst")))
+	return put(tx, tx.state.questions, "question", id{q.Tenant, string(q.ID)}, q, func(q *question.Question) *int64 { return &q.Version })
+}
+
+// QuestionsOfRun is run.Tx's.
+func (tx *Tx) QuestionsOfRun(t identity.Tenant, r run.ID) ([]question.Question, error) {
+	return sorted(tx.state.questions, func(q question.Question) bool { return q.Tenant == t && q.Run == string(r) })
 }
 
 // Case is run.Tx's.

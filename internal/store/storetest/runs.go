@@ -14,6 +14,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/fault"
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
@@ -37,6 +38,7 @@ func runs(t *testing.T, open func(*testing.T) Ports) {
 			func(tx ingest.Tx, r approval.Request) (approval.Request, error) { return tx.Approval(tenant, r.ID) },
 			func(r *approval.Request) *int64 { return &r.Version })
 	})
+	t.Run("Questions", func(t *testing.T) { t.Parallel(); questions(t, open(t)) })
 	t.Run("PutsOfCases", func(t *testing.T) {
 		t.Parallel()
 		p := open(t)
@@ -436,6 +438,101 @@ func dueExpiries(t *testing.T, p Ports) {
 		if err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, c.want)
 		}
+	}
+}
+
+func aQuestion(n int) question.Question {
+	return question.Question{
+		Tenant: tenant, ID: question.ID(fmt.Sprintf("qst_%04d", n)), Run: string(aRun(n).ID), Step: "asked", Case: string(openCase(n).ID), Identity: person(n).ID, Name: person(n).Name,
+		Who: question.Person, Facts: []question.Fact{{What: "<a>", At: start}}, AskedAt: start, ExpiresAt: at(time.Hour), DueAt: start, State: question.Pending,
+	}
+}
+
+// questions: each is due until somebody has seen to it, its run hears of it, those with
+// a link are counted, and an answer stays.
+func questions(t *testing.T, p Ports) {
+	scene(t, p, 2)
+	versioned(t, p, aQuestion(1), ingest.Tx.PutQuestion,
+		func(tx ingest.Tx, q question.Question) (question.Question, error) { return tx.Question(tenant, q.ID) },
+		func(q *question.Question) *int64 { return &q.Version })
+	second := aQuestion(2)
+	second.DueAt = at(time.Minute)
+	put(t, p, second)
+	due := func(now time.Time) (ids []question.ID) {
+		t.Helper()
+		list, err := p.Questions.DueQuestions(t.Context(), tenant, now, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range list {
+			ids = append(ids, q.ID)
+		}
+		return ids
+	}
+	same(t, "due at the start", []question.ID{"qst_0001"}, due(start))
+	same(t, "due later", []question.ID{"qst_0001", "qst_0002"}, due(at(time.Minute)))
+	sent := func(tx question.Tx, id identity.ID, since time.Time, want int) {
+		t.Helper()
+		n, err := tx.QuestionsSent(tenant, id, since)
+		if err != nil || n != want {
+			t.Errorf("%d were sent about %q, want %d: %v", n, id, want, err)
+		}
+	}
+	update(t, p, func(tx ingest.Tx) error { // a run that is put has heard of everything
+		r, err := tx.Run(tenant, aRun(1).ID)
+		if err == nil {
+			_, err = tx.PutRun(r)
+		}
+		return err
+	})
+	err := p.Questions.Update(t.Context(), func(tx question.Tx) error {
+		sent(tx, "", start, 0)
+		q, err := tx.Question(tenant, "qst_0001")
+		if err != nil {
+			return err
+		}
+		q.Via = "phone"
+		if q, err = tx.PutQuestion(q); err != nil {
+			return err
+		}
+		sent(tx, "", start, 1)
+		sent(tx, person(1).ID, start, 1)
+		sent(tx, person(2).ID, start, 0)
+		sent(tx, "", at(time.Microsecond), 0)
+		q.State, q.EndedAt, q.DueAt, q.Answer = question.Answered, start, time.Time{}, question.No
+		_, err = tx.PutQuestion(q)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "due when answered", []question.ID{"qst_0002"}, due(at(time.Minute)))
+	keys, err := p.Runs.DueRuns(t.Context(), start, 10)
+	if err != nil || !slices.Contains(keys, run.Key{Tenant: tenant, ID: aRun(1).ID}) {
+		t.Errorf("the run does not hear of the answer: %v, %v", keys, err)
+	}
+	update(t, p, func(tx ingest.Tx) error {
+		list, err := tx.QuestionsOfRun(tenant, aRun(1).ID)
+		if len(list) != 1 || list[0].Answer != question.No {
+			t.Errorf("questions of the run: %+v", list)
+		}
+		_, err2 := tx.Question(elsewhere, "qst_0001")
+		wantKind(t, "another tenant's question", err2, fault.NotFound)
+		return err
+	})
+	if q, err := p.Desk.Question(t.Context(), "", "qst_0001"); err != nil || q.Answer != question.No {
+		t.Errorf("by its id alone: %+v, %v", q, err)
+	}
+	err = p.Questions.Update(t.Context(), func(tx question.Tx) error {
+		q, err := tx.Question(tenant, "qst_0001")
+		q.State = question.Pending
+		if err == nil {
+			_, err = tx.PutQuestion(q)
+		}
+		return err
+	})
+	if err == nil {
+		t.Error("an answered question is asked again")
 	}
 }
 

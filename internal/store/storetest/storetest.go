@@ -26,6 +26,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/identity"
 	"github.com/seed-f47efad2/cordon/internal/ingest"
 	"github.com/seed-f47efad2/cordon/internal/playbook"
+	"github.com/seed-f47efad2/cordon/internal/question"
 	"github.com/seed-f47efad2/cordon/internal/record"
 	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
@@ -40,6 +41,7 @@ type Ports struct {
 	Desk      desk.Store
 	Audit     audit.Store
 	Records   record.Reader
+	Questions question.Store
 	// Histories is what a replay reads; nil: the store keeps none.
 	Histories func(ctx context.Context, t identity.Tenant, since time.Time) iter.Seq2[run.History, error]
 	// Prune removes what is older than the times: records, rejects, versions,
@@ -179,6 +181,8 @@ func putOne(tx ingest.Tx, v any) (err error) {
 		_, err = tx.PutAction(v)
 	case approval.Request:
 		_, err = tx.PutApproval(v)
+	case question.Question:
+		_, err = tx.PutQuestion(v)
 	case owned:
 		_, err = tx.PutSignal(v.Signal, v.owner)
 	case audit.Entry:

@@ -374,6 +374,31 @@ CREATE TRIGGER approvals_final BEFORE UPDATE OF state ON approvals FOR EACH ROW
 WHEN (old.state <> new.state AND old.state <> 'pending')
 EXECUTE FUNCTION refuse_change('approval: an answer stays');
 
+-- Questions to people; the secret of a question's link is in no column.
+CREATE TABLE questions (
+	tenant   text COLLATE "C" NOT NULL,
+	id       text COLLATE "C" NOT NULL,
+	run      text COLLATE "C" NOT NULL,
+	identity text COLLATE "C" NOT NULL,
+	state    text COLLATE "C" NOT NULL CHECK (state IN ('pending', 'answered', 'expired', 'unasked', 'void')),
+	asked_at bigint NOT NULL,
+	linked   bigint NOT NULL CHECK (linked IN (0, 1)), -- it was given a link
+	due_at   bigint, -- when somebody has to look at it; null: nobody has to
+	version  bigint NOT NULL CHECK (version > 0),
+	doc      json NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE UNIQUE INDEX questions_id ON questions (id);
+CREATE INDEX questions_run ON questions (tenant, run, asked_at);
+CREATE INDEX questions_due ON questions (tenant, due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX questions_linked ON questions (tenant, asked_at, identity) WHERE linked = 1;
+
+CREATE TRIGGER questions_final BEFORE UPDATE OF state ON questions FOR EACH ROW
+WHEN (old.state <> new.state AND old.state <> 'pending')
+EXECUTE FUNCTION refuse_change('question: an answer stays');
+
 CREATE TABLE leases (
 	tenant text COLLATE "C" NOT NULL,
 	name   text COLLATE "C" NOT NULL, -- what is leased: dispatch, or a bell

@@ -371,6 +371,31 @@ CREATE TRIGGER approvals_final BEFORE UPDATE OF state ON approvals
 WHEN old.state <> new.state AND old.state <> 'pending'
 BEGIN SELECT RAISE(ABORT, 'approval: an answer stays'); END;
 
+-- Questions to people; the secret of a question's link is in no column.
+CREATE TABLE questions (
+	tenant   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	run      TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	state    TEXT NOT NULL CHECK (state IN ('pending', 'answered', 'expired', 'unasked', 'void')),
+	asked_at INTEGER NOT NULL,
+	linked   INTEGER NOT NULL CHECK (linked IN (0, 1)), -- it was given a link
+	due_at   INTEGER, -- when somebody has to look at it; null: nobody has to
+	version  INTEGER NOT NULL CHECK (version > 0),
+	doc      TEXT NOT NULL,
+	PRIMARY KEY (tenant, id),
+	FOREIGN KEY (tenant, run) REFERENCES runs (tenant, id) DEFERRABLE INITIALLY DEFERRED,
+	FOREIGN KEY (tenant, identity) REFERENCES identities (tenant, id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+CREATE UNIQUE INDEX questions_id ON questions (id);
+CREATE INDEX questions_run ON questions (tenant, run, asked_at);
+CREATE INDEX questions_due ON questions (tenant, due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX questions_linked ON questions (tenant, asked_at, identity) WHERE linked = 1;
+
+CREATE TRIGGER questions_final BEFORE UPDATE OF state ON questions
+WHEN old.state <> new.state AND old.state <> 'pending'
+BEGIN SELECT RAISE(ABORT, 'question: an answer stays'); END;
+
 CREATE TABLE leases (
 	tenant TEXT NOT NULL,
 	name   TEXT NOT NULL, -- what is leased: dispatch, or a bell
