@@ -218,13 +218,13 @@ type conformance struct {
 	extern    bool           // it changes another object than the account: the account's changes say nothing
 }
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
+// conformances are all actions that the suite runs on.
+func conformances() []conformance {
 	nothing := func(testing.TB, *bed, addc.Account) {}
 	mustChange := func(t testing.TB, b *bed, dn string) any {
 		return b.shows(t, b.Controllers[0], dn, "pwdLastSet") == "0"
 	}
-	cases := append(furtherConformance(), []conformance{
+	return append(furtherConformance(), []conformance{
 		{name: activedirectory.Disable, undo: activedirectory.Enable, attribute: "userAccountControl", fresh: nothing},
 		{name: activedirectory.Enable, undo: activedirectory.Disable, attribute: "userAccountControl",
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "userAccountControl", "514") }},
@@ -241,6 +241,11 @@ func TestConformance(t *testing.T) {
 		{name: activedirectory.WaiveChange, undo: activedirectory.RequireChange, attribute: "pwdLastSet", state: mustChange,
 			fresh: func(t testing.TB, b *bed, a addc.Account) { b.admin(t, a, "pwdLastSet", "0") }},
 	}...)
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	cases := conformances()
 	for _, typ := range activedirectory.Types(nil, nil) {
 		s := typ.Spec()
 		shown := slices.ContainsFunc(cases, func(c conformance) bool {
