@@ -61,7 +61,10 @@ type Spec struct {
 	// takes away only what an attacker may have left behind.
 	Cleans []signal.Cause
 
-	Undo         Name   // the action that brings the before-state back; "" when there is none
+	Undo Name // the action that brings the before-state back; "" when there is none
+	// Password says that it sets a password or has a new one set: nothing for an account
+	// whose password another system keeps.
+	Password     bool
 	Irreversible string // why it cannot be undone, said before anyone approves; set exactly when Undo is ""
 	Limits       string // what it does not reach, for the plan
 	Proof        string // what the read-back must see for verified, in words

@@ -256,9 +256,13 @@ func (g Gate) checkIdentity(f Facts, hold holdFunc, refuse refuseFunc) {
 	}
 }
 
-// checkTags holds what was planned without anybody's approval for an identity that
+// checkTags holds a new password for an account whose password another system keeps,
+// and what was planned without anybody's approval for an identity that
 // somebody has tagged since in a way that asks for one. Giving access back goes on.
 func (Gate) checkTags(f Facts, hold holdFunc) {
+	if kept := f.Identity.KeptPassword(); kept != "" && f.Spec.Password && f.Action.UndoOf == "" {
+		hold(RuleTag, againFacts, "%s", kept)
+	}
 	if f.Run == nil || f.Run.Plan == nil || f.Action.Campaign != "" || f.Action.UndoOf != "" || f.Spec.Effect == action.EffectRelease {
 		return
 	}

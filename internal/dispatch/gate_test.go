@@ -104,6 +104,14 @@ func TestGate(t *testing.T) {
 		"tagged since, approved":     {func(f *dispatch.Facts) { tagged(f, time.Minute, &approval.Rule{}) }, dispatch.Allow, "", ""},
 		"tagged before the plan":     {func(f *dispatch.Facts) { tagged(f, -time.Minute, nil) }, dispatch.Allow, "", ""},
 		"tagged since, undo":         {func(f *dispatch.Facts) { tagged(f, time.Minute, nil); undo(f) }, dispatch.Allow, "", ""},
+		"password kept elsewhere": {func(f *dispatch.Facts) {
+			tagged(f, -time.Minute, &approval.Rule{})
+			f.Identity.Tags[0].Name, f.Spec.Password = identity.TagPAM, true
+		}, dispatch.Hold, dispatch.RuleTag, "privileged access management"},
+		"password kept elsewhere, another change": {func(f *dispatch.Facts) {
+			tagged(f, -time.Minute, &approval.Rule{})
+			f.Identity.Tags[0].Name = identity.TagPAM
+		}, dispatch.Allow, "", ""},
 		"untagged again": {func(f *dispatch.Facts) {
 			tagged(f, time.Minute, nil)
 			f.Identity.Tags[0].RemovedAt = f.Now

@@ -114,6 +114,9 @@ func (f facts) action(b *bytes.Buffer, s action.Spec) {
 		row("Undo", "none: "+s.Irreversible)
 	}
 	row("Permissions", code(s.Permissions))
+	if s.Password {
+		row("Password kept elsewhere", "while the identity is tagged `PAM` it is held, and says that the password is changed there")
+	}
 	if s.DirectoryRole != "" {
 		row("For administrators", fmt.Sprintf("the app itself must hold the directory role %s; without it the step fails and says so", s.DirectoryRole))
 	}

@@ -67,6 +67,17 @@ func (i Identity) Tagged() []Tagging {
 	return out
 }
 
+// KeptPassword says who keeps the identity's password, and with it who alone changes
+// it; empty: nobody but its directory.
+func (i Identity) KeptPassword() string {
+	for _, t := range i.Tagged() {
+		if t.Name == TagPAM {
+			return fmt.Sprintf("its password is kept by privileged access management and has to be changed there (%s)", t.Text())
+		}
+	}
+	return ""
+}
+
 // WithTag returns i with the tag, given by by for the reason. It returns fault.Invalid
 // for a name that is none and fault.Conflict when i has the tag.
 func (i Identity) WithTag(n TagName, by, reason string, now time.Time) (Identity, error) {

@@ -53,6 +53,7 @@ func specs() []action.Spec {
 	enable := user("entra.user.enable", action.EffectRelease)
 	enable.Undo = "entra.user.disable"
 	reset := user("entra.user.reset_password", action.EffectCredential)
+	reset.Password = true
 	reset.Irreversible, reset.NeverRepeat = "the old password cannot be read and so not restored", true
 	reset.Remedies = []signal.Cause{signal.CausePassword}
 	reset.Params = action.Params{{Name: "force_change", Type: "boolean", Default: true, Text: "ask for a new password at the next sign-in"}}
@@ -88,6 +89,7 @@ func onPremisesSpecs(like func(action.Name, action.Effect) action.Spec) []action
 	enable := like("ad.account.enable", action.EffectRelease)
 	enable.Undo = "ad.account.disable"
 	reset := like("ad.account.reset_password", action.EffectCredential)
+	reset.Password = true
 	reset.Irreversible, reset.Remedies = "the old password is gone", []signal.Cause{signal.CausePassword}
 	reset.Params = action.Params{{Name: "twice", Type: "boolean", Default: false, Text: "so that the old one ends at once"}}
 	second := like("defender.account.disable", action.EffectRestrict)

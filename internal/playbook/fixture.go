@@ -299,13 +299,21 @@ func (r *reader) givenIdentity(parent, n *yaml.Node) identity.Identity {
 	if n == nil {
 		r.add(parent, "identity is missing")
 	}
-	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered", "passwordless", "joined_groups")
+	f := r.fields(n, "identity", "name", "kind", "cloud", "on_premises", "synced", "enabled", "deleted", "guest", "roles", "mfa_registered", "passwordless", "joined_groups", "tags")
 	kinds := []string{string(identity.KindPerson), string(identity.KindGuest), string(identity.KindWorkload), string(identity.KindComputer), string(identity.KindAgent), string(identity.KindUnknown)}
 	i := identity.Identity{
 		Tenant: fixtureTenant, ID: "idn_fixture", Name: r.text(n, f["name"], "identity.name", false),
 		Kind: identity.Kind(r.word(n, f["kind"], "identity.kind", false, kinds...)),
 	}
 	now := fixtureNow()
+	for _, tag := range r.list(n, f["tags"], "identity.tags", false) {
+		next, err := i.WithTag(identity.TagName(tag), "operator", "the fixture says so", now.Add(-time.Hour))
+		if err != nil {
+			r.add(f["tags"], "identity.tags: %v", err)
+			continue
+		}
+		i = next
+	}
 	if cloud := r.maybe(f["cloud"], "identity.cloud", true); cloud == nil || *cloud {
 		a := identity.Account{Ref: identity.Ref{Provider: identity.EntraID, Kind: i.Kind, ObjectID: "00000000-0000-4000-8000-0000000000aa", UPN: "person@cordon.example"}}
 		a.Facts = identity.Facts{

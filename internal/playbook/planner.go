@@ -406,6 +406,8 @@ func unfit(spec action.Spec, p identity.Provider, s *StepRule, in Input) string 
 		return directoryName(p) + " not connected: the account is of another domain than those configured"
 	case a.Key() == "":
 		return "the account's own id in " + directoryName(p) + " is not known"
+	case spec.Password && i.KeptPassword() != "":
+		return i.KeptPassword()
 	case forPeople(spec.Name) && (i.Kind == identity.KindWorkload || a.Kind == identity.KindWorkload):
 		return "an action for people, and this is a workload"
 	case forWorkloads(spec.Name) && i.Kind != identity.KindWorkload && a.Kind != identity.KindWorkload:

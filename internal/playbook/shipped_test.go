@@ -96,7 +96,7 @@ func TestFixtureReportsWhatDiffers(t *testing.T) {
 	}
 	want := []string{
 		`leaked-credentials.txtar:9: case acts: wanted "revoke entra.user.disable", got "revoke entra.user.revoke_sessions"`,
-		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered, passwordless, joined_groups`,
+		`leaked-credentials.txtar:11: identity: no key "cluod"; did you mean "cloud"?; it knows name, kind, cloud, on_premises, synced, enabled, deleted, guest, roles, mfa_registered, passwordless, joined_groups, tags`,
 		`leaked-credentials.txtar:13: there is no .given for lone.want`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

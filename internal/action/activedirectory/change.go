@@ -31,6 +31,7 @@ func (c *change) Spec() action.Spec {
 	}
 	if c.want {
 		s.Name, s.Undo, s.Effect = RequireChange, WaiveChange, action.EffectCredential
+		s.Password = true
 		s.Title, s.Summary = "Require a new password at the next logon", "The account signs in to the domain only after its password was changed."
 		s.Limits = "Whoever knows the password can be the one who changes it: this cures no stolen password. Tickets and connections go on. People who cannot change a password where they sign in (VPN, remote desktop) are locked out, and cloud sign-in by password hash works only where self-service reset and password hash synchronisation are set up for it."
 		return s

@@ -39,10 +39,10 @@ func (*password) Spec() action.Spec {
 		Params: action.Params{{Name: ParamTwice, Type: "boolean", Default: false,
 			Text: "Reset it twice, so that the old password ends at once for NTLM and simple binds too. Wanted whenever password or hash were stolen."}},
 		Remedies:     []signal.Cause{signal.CausePassword},
-		Irreversible: "the old password cannot be brought back",
-		Limits:       "After a single reset the old password still opens NTLM and LDAP simple binds for up to an hour; only Kerberos ends at once. Tickets and open connections go on. A synchronised cloud account follows within a few minutes where password hashes are synchronised.",
-		Proof:        "`pwdLastSet` is later than the one read before on every writable domain controller, and after two resets not 0.",
-		Batch:        batch, Bucket: Bucket, ReadBatch: readBatch,
+		Irreversible: "the old password cannot be brought back", Password: true,
+		Limits: "After a single reset the old password still opens NTLM and LDAP simple binds for up to an hour; only Kerberos ends at once. Tickets and open connections go on. A synchronised cloud account follows within a few minutes where password hashes are synchronised.",
+		Proof:  "`pwdLastSet` is later than the one read before on every writable domain controller, and after two resets not 0.",
+		Batch:  batch, Bucket: Bucket, ReadBatch: readBatch,
 		NeverRepeat: true, Propagation: propagation, Within: within,
 	}
 }

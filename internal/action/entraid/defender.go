@@ -103,7 +103,7 @@ func (v *invocation) Spec() action.Spec {
 	case DefenderForceReset:
 		s.Effect = action.EffectRestrict
 		s.Title, s.Summary = "Force a password reset through Defender for Identity", "The account must have a new password at the next logon."
-		s.Irreversible = "the person sets a new password; the old one is not brought back"
+		s.Irreversible, s.Password = "the person sets a new password; the old one is not brought back", true
 		s.NeverRepeat = true
 		s.Limits = limits + " No remedy for a password that somebody else knows: whoever logs on first sets the new one. Graph shows nothing of it, so that it stays unconfirmed until a person has looked in Active Directory."
 		s.Proof = "None: Graph shows no trace of it. A person looks at `pwdLastSet` and decides."

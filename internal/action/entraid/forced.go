@@ -41,6 +41,7 @@ func (f *forced) Spec() action.Spec {
 	}
 	if f.want {
 		s.Name, s.Undo, s.Effect = RequirePasswordChange, LiftPasswordChange, action.EffectRestrict
+		s.Password = true
 		s.Title, s.Summary = "Require a password change", "At the next sign-in the person must set a new password, after multifactor authentication where that is asked for."
 		s.Limits = "No remedy for a password that somebody else knows: whoever signs in first sets the new one. Reset it instead. Sessions stay open. Not for guests, accounts mastered in Active Directory, or accounts without a password."
 		return s

@@ -42,10 +42,10 @@ func (p *password) Spec() action.Spec {
 	s := action.Spec{
 		Version: 1, Provider: identity.EntraID, Permissions: []string{"User-PasswordProfile.ReadWrite.All", "User.Read.All"},
 		DirectoryRole: privilegedRole,
-		Irreversible:  "the old password cannot be brought back",
-		Limits:        "Not for guests, accounts mastered in Active Directory, or accounts without a password. A stolen token is cured by revoking sessions, not by this.",
-		Proof:         "`lastPasswordChangeDateTime` is later than the one read before, and, where Graph did not say that it took the request, at most two minutes later than that reading; all times are Graph's.",
-		Batch:         1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
+		Irreversible:  "the old password cannot be brought back", Password: true,
+		Limits: "Not for guests, accounts mastered in Active Directory, or accounts without a password. A stolen token is cured by revoking sessions, not by this.",
+		Proof:  "`lastPasswordChangeDateTime` is later than the one read before, and, where Graph did not say that it took the request, at most two minutes later than that reading; all times are Graph's.",
+		Batch:  1, Bucket: action.BucketDirectoryWrite, ReadBatch: idsPerFilter,
 		NeverRepeat: true, Propagation: 30 * time.Second, Within: 5 * time.Minute,
 	}
 	if p.handOver {
