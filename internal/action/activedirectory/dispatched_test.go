@@ -300,7 +300,7 @@ type counter struct {
 func (c *counter) begin(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.want, c.took, c.verified, c.done = n, 0, 0, make(chan struct{})
+	c.want, c.took, c.verified, c.accepted, c.done = n, 0, 0, time.Time{}, make(chan struct{})
 }
 
 func (*counter) Decided(action.Name, dispatch.Verdict, dispatch.Rule) {}
@@ -323,6 +323,9 @@ func (c *counter) Settled(_ action.Name, s action.State, _ time.Duration) {
 	if s == action.Verified {
 		if c.verified++; c.verified == c.want {
 			c.proven = time.Now()
+			if c.accepted.IsZero() { // an outcome that was not known was read instead
+				c.accepted = c.proven
+			}
 			close(c.done)
 		}
 	}
