@@ -95,7 +95,8 @@ func TestDelegationThatGoesTooFar(t *testing.T) {
 			t.Errorf("%s: %+v", right, f)
 		}
 	}
-	if sids, known, err := activedirectory.Takers(t.Context(), b.client, victim.GUID); err != nil || !known || !slices.Equal(sids, slices.Sorted(slices.Values([]string{b.Containment.SID, who.SID}))) {
+	if sids, known, err := activedirectory.Takers(t.Context(), b.client, victim.GUID); err != nil || !known || !slices.Contains(sids, b.Containment.SID) || !slices.Contains(sids, who.SID) || slices.Contains(sids, b.Reader.SID) {
+		// Other tests delegate on the unit too.
 		t.Errorf("who could take the account over: %v %v %v, want %s and who may reset passwords there", sids, known, err, who.SID)
 	}
 	if sids, _, err := activedirectory.Takers(t.Context(), b.client, b.Containment.GUID); err != nil || len(sids) > 0 {
