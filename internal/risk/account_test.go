@@ -151,6 +151,9 @@ func TestExceptionsLowerAndSaySo(t *testing.T) {
 		"needs no learning": {func(x *risk.Exception, s *signal.Signal) {
 			x.Kind, x.Ranges, s.Type = risk.Learning, nil, "anomalousToken"
 		}, 0, 40},
+		"a place that needs no learning": {func(x *risk.Exception, s *signal.Signal) {
+			x.Kind, x.Ranges, s.Type = risk.Learning, nil, "newCountry"
+		}, 0, 40},
 		"no address": {func(_ *risk.Exception, s *signal.Signal) { s.IP = "" }, 0, 40},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,8 +28,8 @@ func TestCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Specs()); n != 44 {
-		t.Errorf("%d actions, want 44", n)
+	if n := len(c.Specs()); n != 47 {
+		t.Errorf("%d actions, want 47", n)
 	}
 	for route, want := range map[action.Name]action.Name{
 		"identity.disable": entraid.Disable, "identity.enable": entraid.Enable, "identity.reset_password": entraid.ResetPassword,
