@@ -181,6 +181,7 @@ type Reading struct {
 	State   json.RawMessage // what was seen
 	Text    string          // the same in words, the proof: "accountEnabled false at 12:01:03"
 	Pending bool            // the directory says it is still working on it
+	Unread  bool            // nothing was asked of it this time, others came first: it is read again soon
 	Err     error           // with a fault kind; nothing was seen
 }
 

@@ -268,9 +268,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		t.channels.run(ctx, a, t, work.Go, failed)
 		work.Go(func() { a.openCases(ctx, t) })
 	}
-	for range runWorkers {
-		work.Go(func() { a.driveRuns(ctx) })
-	}
+	work.Go(func() { a.driveRuns(ctx) })
 	for _, t := range a.tenants {
 		work.Go(func() { a.tell(ctx, t) })
 		work.Go(func() { a.ask(ctx, t) })

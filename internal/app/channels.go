@@ -39,7 +39,7 @@ func (a *App) openChannels(ctx context.Context, c config.Tenant, k *tenant) erro
 	}
 	if len(c.Syslog) > 0 {
 		watch := noticeWatch{tenant: k.key, records: a.db.Records().Records, signal: a.db.Desk().Signal, now: a.opts.Now}
-		k.streams = append(k.streams, stream{watch, noticeEvery})
+		k.streams = append(k.streams, stream{watch, noticeEvery, true})
 	}
 	for _, s := range c.Syslog {
 		o, err := s.Options()

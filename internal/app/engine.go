@@ -16,8 +16,9 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/store"
 )
 
-// runWorkers is how many runs are driven side by side.
-const runWorkers = 2
+// drivenAtOnce is how many runs are driven in one transaction at most: what has to
+// leave waits for it.
+const drivenAtOnce = 32
 
 // gather is how long a run that was woken waits for more of the same: an action
 // moves several times in a moment, and while it does the rows belong to what has
@@ -67,18 +68,19 @@ func (w *wakes) signal() {
 	}
 }
 
-// next waits for a run that has gathered, or for the end of ctx.
-func (w *wakes) next(ctx context.Context) (run.Key, bool) {
+// next waits for runs that have gathered, at most limit, or for the end of ctx: then
+// there are none.
+func (w *wakes) next(ctx context.Context, limit int) []run.Key {
 	for {
-		k, wait, ok := w.pop()
-		if ok {
-			return k, true
+		keys, wait := w.pop(limit)
+		if len(keys) > 0 {
+			return keys
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return run.Key{}, false
+			return nil
 		case <-w.more:
 		case <-timer.C:
 		}
@@ -86,23 +88,20 @@ func (w *wakes) next(ctx context.Context) (run.Key, bool) {
 	}
 }
 
-// pop takes the first run that has gathered, else it says how long to wait.
-func (w *wakes) pop() (k run.Key, wait time.Duration, ok bool) {
+// pop takes the first runs that have gathered; when there are none it says how long
+// to wait.
+func (w *wakes) pop(limit int) (keys []run.Key, wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for len(w.due) > 0 && len(keys) < limit && time.Until(w.due[0].at) <= 0 {
+		keys = append(keys, w.due[0].key)
+		delete(w.known, w.due[0].key)
+		w.due = w.due[1:]
+	}
 	if len(w.due) == 0 {
-		return run.Key{}, time.Hour, false
+		return keys, time.Hour
 	}
-	if wait = time.Until(w.due[0].at); wait > 0 {
-		return run.Key{}, wait, false
-	}
-	k = w.due[0].key
-	w.due = w.due[1:]
-	delete(w.known, k)
-	if len(w.due) > 0 {
-		w.signal() // another worker may take the next one
-	}
-	return k, 0, true
+	return keys, time.Until(w.due[0].at)
 }
 
 // nudge is told by the store what a commit touched.
@@ -143,13 +142,15 @@ func (a *App) ring(ctx context.Context, kind, key string) error {
 
 func (a *App) driveRuns(ctx context.Context) {
 	for {
-		k, ok := a.runs.next(ctx)
-		if !ok {
+		keys := a.runs.next(ctx, drivenAtOnce)
+		if len(keys) == 0 {
 			return
 		}
-		if err := a.driver.Drive(ctx, k); err != nil && ctx.Err() == nil && !errors.Is(err, fault.Conflict) {
-			a.log.Error("a run could not be moved; it is tried again", "tenant", k.Tenant, "run", k.ID, "err", err)
-		}
+		a.driver.DriveAll(ctx, keys, func(k run.Key, err error) {
+			if ctx.Err() == nil && !errors.Is(err, fault.Conflict) {
+				a.log.Error("a run could not be moved; it is tried again", "tenant", k.Tenant, "run", k.ID, "err", err)
+			}
+		})
 	}
 }
 
@@ -164,13 +165,17 @@ func (a *App) reconcile(ctx context.Context) {
 }
 
 // driveCampaigns lets campaigns go on as far as their runs have come. A wave that
-// has left must not leave the limits unused for long.
+// has left must not leave the limits unused for long, and counting the runs of a large
+// one must not take a core from those that are moved.
 func (a *App) driveCampaigns(ctx context.Context) {
-	every(ctx, 250*time.Millisecond, func() {
+	const tick, share = 250 * time.Millisecond, 10
+	for ctx.Err() == nil {
+		began := time.Now()
 		if err := a.campaigns.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("a campaign could not be moved; it is tried again", "err", err)
 		}
-	})
+		sleep(ctx, max(tick, share*time.Since(began)))
+	}
 }
 
 // forecast says how long so many requests take to leave by the published limits,
@@ -213,7 +218,7 @@ func (a *App) followExceptions(ctx context.Context) {
 func (a *App) poll(ctx context.Context, t *tenant, s stream) {
 	failures := 0
 	for ctx.Err() == nil {
-		wait := s.every
+		wait, began := s.every, time.Now()
 		if _, owner := t.dispatcher.Lease(); !owner {
 			// Reading and containment share a budget, so who dispatches for the tenant
 			// also reads for it; the other replicas stand by.
@@ -235,7 +240,7 @@ func (a *App) poll(ctx context.Context, t *tenant, s stream) {
 			a.metrics.pollFailed(t.key, string(s.source.Name()))
 			a.log.Warn("a stream could not be read; it is tried again", "tenant", t.key, "stream", s.source.Name(), "in", wait, "err", err)
 		default:
-			failures = 0
+			failures, wait = 0, s.rest(time.Since(began))
 			a.metrics.polled(t.key, string(s.source.Name()), res)
 		}
 		if !sleep(ctx, wait) {

@@ -18,6 +18,17 @@ import (
 type stream struct {
 	source connector.Source
 	every  time.Duration
+	within bool // it looks at what Cordon has itself
+}
+
+// rest is how long to wait after a reading that took so long: what looks at our own
+// rows must not take a core from those who change them.
+func (s stream) rest(took time.Duration) time.Duration {
+	const share = 20
+	if s.within {
+		return max(s.every, share*took)
+	}
+	return s.every
 }
 
 // streams lists the connectors of a tenant: one line each. protected is what the
@@ -25,7 +36,10 @@ type stream struct {
 func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names []string)) []stream {
 	every := t.Connectors.WithDefaults()
 	unread := every.RiskDetections < 0 // then the alerts about them are all there is
-	list := []stream{
+	read := []struct {
+		source connector.Source
+		every  time.Duration
+	}{
 		{entraid.Directory{Tenant: in, Protected: protected, Connected: connected(t), ResetClearsRisk: t.ResetClearsRisk}, every.Directory},
 		{entraid.UserChanges{Tenant: in}, every.Users},
 		{entraid.Detections{Tenant: in}, every.RiskDetections},
@@ -46,8 +60,12 @@ func streams(t config.Tenant, in entraid.Tenant, protected func() (groups, names
 		{entraid.Audits{Tenant: in}, every.Audits},
 		{entraid.Registration{Tenant: in}, every.Registration},
 	}
+	var list []stream
+	for _, r := range read {
+		list = append(list, stream{source: r.source, every: r.every})
+	}
 	for _, k := range entraid.ObjectKinds() {
-		list = append(list, stream{entraid.Objects{Tenant: in, Kind: k}, every.Objects})
+		list = append(list, stream{source: entraid.Objects{Tenant: in, Kind: k}, every: every.Objects})
 	}
 	return list
 }

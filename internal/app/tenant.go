@@ -84,12 +84,12 @@ func (a *App) openTenant(c config.Tenant) (*tenant, error) {
 		h.joined = joinedFrom(key, a.db.Records(), a.opts.Now)
 	}
 	held := containmentWatch{tenant: key, actions: a.containmentActions(key), records: a.db.Records().Records, now: a.opts.Now}
-	k.streams = append(k.streams, stream{held, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+	k.streams = append(k.streams, stream{held, max(c.Connectors.WithDefaults().OpenCases, time.Second), true})
 	if len(c.Directories) > 0 {
 		watch := syncWatch{tenant: key, actions: a.disables(key), facts: k.lookup, now: a.opts.Now}
-		k.streams = append(k.streams, stream{watch, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+		k.streams = append(k.streams, stream{watch, max(c.Connectors.WithDefaults().OpenCases, time.Second), false})
 		for _, d := range on.clients {
-			k.streams = append(k.streams, stream{domainWatch{domain: d}, max(c.Connectors.WithDefaults().OpenCases, time.Second)})
+			k.streams = append(k.streams, stream{domainWatch{domain: d}, max(c.Connectors.WithDefaults().OpenCases, time.Second), false})
 		}
 	}
 	return k, nil

@@ -40,7 +40,7 @@ func (s *session) act(ctx context.Context, st *set, cands []*candidate) (changed
 	defer wipe(cands)
 	paid := false
 	if wanted(cands) {
-		if err := s.budget.take(ctx, st.spec.Bucket, turn(lane(st.actions))); err != nil {
+		if err := s.budget.hold(ctx, st.spec.Bucket, turn(lane(st.actions))); err != nil {
 			return nil
 		}
 		paid = true
@@ -460,6 +460,7 @@ func (s *session) send(ctx context.Context, st *set, out []*candidate) []action.
 		}
 		// What has left is heard to its end, also when the process is told to stop.
 		do, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.RequestTimeout)
+		s.budget.leaves(st.spec.Bucket)
 		outcomes = st.typ.Do(do, reqs)
 		cancel()
 		s.spent(st, outcomes)

@@ -83,11 +83,15 @@ type bucket struct {
 	last    time.Time     // when the last request was given
 	polled  time.Time     // when the last poll was given
 
+	held    bool          // one was given that has not left: nobody gets the next meanwhile; only of a mute limit
 	queue   []*waiter     // by turn, then by arrival
 	changed chan struct{} // closed and replaced when the queue or the bucket changes
 }
 
-type waiter struct{ turn turn }
+type waiter struct {
+	turn  turn
+	holds bool // it says when its request leaves, or that it does not
+}
 
 // NewBudget returns a budget with full buckets.
 func NewBudget(o BudgetOptions) *Budget {
@@ -113,6 +117,11 @@ func NewBudget(o BudgetOptions) *Budget {
 		b.b[name] = k
 	}
 	return b
+}
+
+// pace is how long a wait for the tenant takes where it runs faster.
+func (b *Budget) pace(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / b.o.Speed)
 }
 
 // Poll waits until a connector may send one request to identity protection:
@@ -144,13 +153,22 @@ func (b *Budget) Forecast(name action.Bucket, n int) time.Duration {
 
 // take waits for one request of the bucket. A bucket nobody limits is free.
 func (b *Budget) take(ctx context.Context, name action.Bucket, t turn) error {
+	return b.wait(ctx, name, &waiter{turn: t})
+}
+
+// hold is take for a request that leaves only after its intent was written: the caller
+// says when it leaves, or gives it back.
+func (b *Budget) hold(ctx context.Context, name action.Bucket, t turn) error {
+	return b.wait(ctx, name, &waiter{turn: t, holds: true})
+}
+
+func (b *Budget) wait(ctx context.Context, name action.Bucket, w *waiter) error {
 	b.mu.Lock()
 	k := b.b[name]
 	if k == nil {
 		b.mu.Unlock()
 		return ctx.Err()
 	}
-	w := &waiter{t}
 	k.join(w)
 	for {
 		wait, ok := b.try(k, w)
@@ -187,7 +205,7 @@ func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) {
 // try gives w its request when it is w's turn and there is one; else it says how
 // long to wait, negative for until something changes.
 func (b *Budget) try(k *bucket, w *waiter) (time.Duration, bool) {
-	if k.queue[0] != w {
+	if k.queue[0] != w || k.held {
 		return -1, false
 	}
 	now := b.o.Now()
@@ -216,7 +234,7 @@ func (b *Budget) try(k *bucket, w *waiter) (time.Duration, bool) {
 		return ready.Sub(now), false
 	}
 	k.left--
-	k.last = now
+	k.last, k.held = now, w.holds && k.mute
 	if w.turn == turnPoll {
 		k.polled = now
 	}
@@ -225,7 +243,18 @@ func (b *Budget) try(k *bucket, w *waiter) (time.Duration, bool) {
 
 // give returns a request that was not sent.
 func (b *Budget) give(name action.Bucket) {
-	b.change(name, func(k *bucket) { k.left = min(k.depth, k.left+1) })
+	b.change(name, func(k *bucket) { k.left, k.held = min(k.depth, k.left+1), false })
+}
+
+// leaves records that the request that was given is sent now: a limit of one request
+// a second counts it from here, and the next must not follow on its heels because
+// this one waited for its intent.
+func (b *Budget) leaves(name action.Bucket) {
+	b.change(name, func(k *bucket) {
+		if k.held = false; k.mute {
+			k.left = min(k.left, k.depth-1)
+		}
+	})
 }
 
 // charge records requests that were sent beyond the one that was taken: the next
@@ -357,9 +386,9 @@ func (k *bucket) refill(now time.Time) {
 // back, is found by trying: each refusal takes a part of the pace away, and every
 // request that could have been sent since gives a little of it back.
 const (
-	yield  = 0.6   // what a refusal leaves of the pace
+	yield  = 0.8   // what a refusal leaves of the pace
 	least  = 0.1   // and at least
-	regain = 0.002 // of the whole, with each request that the limit allows
+	regain = 0.001 // of the whole, with each request that the limit allows
 )
 
 // yield gives a part of the pace up, once for the refusals of one moment.

@@ -52,3 +52,30 @@ func TestRebuildingKeepsThePaceThatRefusalsLeft(t *testing.T) {
 		}
 	})
 }
+
+// A limit of one request a second counts a request when it comes, which is later than
+// it was given where its intent had to be written first: the next keeps its distance.
+func TestTheNextKeepsItsDistanceFromWhatLeftLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(BudgetOptions{})
+		for range 3 {
+			if err := b.take(t.Context(), action.BucketIdentityProtection, 0); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(900 * time.Millisecond)
+			b.leaves(action.BucketIdentityProtection)
+			left := time.Now()
+			if err := b.take(t.Context(), action.BucketIdentityProtection, 0); err != nil {
+				t.Fatal(err)
+			}
+			if gap := time.Since(left); gap < time.Second {
+				t.Errorf("the next comes %v after one that left late", gap)
+			}
+		}
+		b.leaves(action.BucketDirectoryWrite) // a deep bucket gives nothing back and loses nothing
+		if d := b.Forecast(action.BucketDirectoryWrite, 3000); d != 0 {
+			t.Errorf("3000 writes take %v", d)
+		}
+	})
+}

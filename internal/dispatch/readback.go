@@ -130,6 +130,9 @@ func (s *session) settle(tx Tx, spec action.Spec, read action.Action, r action.R
 		a.Reason = r.Text // what is there and what is not yet, for whoever waits
 	}
 	a.NextAt = now.Add(s.nextRead(spec, since(a), now))
+	if r.Unread {
+		a.NextAt = now.Add(s.firstRead(spec))
+	}
 	return tx.PutAction(a)
 }
 

@@ -18,12 +18,22 @@ import (
 // readers is how many directory reads for read-backs run at once.
 const readers = 4
 
-// together is how much earlier than due a read-back may be made.
-const together = 50 * time.Millisecond
+// together is how much earlier than due a read-back may be made, and alongScarce the
+// same where one that is due costs one of few requests: others are read with it rather
+// than one after the other.
+const (
+	together    = 50 * time.Millisecond
+	alongScarce = 3 * time.Second
+)
 
 // breath is the least time from one look for due work to the next: while a set of
-// requests is under way each of them nudges, and every look asks the store anew.
+// requests is under way each of them nudges, and every look asks the store anew. A
+// look that took long is followed by as long a breath thrice, so that looking never
+// takes more than a quarter of a core from what is being sent.
 const breath = 3 * time.Millisecond
+
+// lookShare is how many times as long as a look dispatch rests at least.
+const lookShare = 3
 
 // everything is more rows than a tenant can have open.
 const everything = 100_000
@@ -75,13 +85,14 @@ func (s *session) run(ctx context.Context) error {
 		if err := s.pass(ctx, now); err != nil && ctx.Err() == nil {
 			s.trouble("look for due actions", err)
 		}
-		s.rest(ctx, now)
+		s.rest(ctx, now, max(breath, min(lookShare*s.o.Now().Sub(now), s.o.Tick/10)))
 	}
 	return nil
 }
 
-// rest waits for a nudge, the next due action or the tick.
-func (s *session) rest(ctx context.Context, now time.Time) {
+// rest waits for a nudge, the next due action or the tick. After a nudge it is at
+// least so long since the look at now as breathe says.
+func (s *session) rest(ctx context.Context, now time.Time, breathe time.Duration) {
 	wait := min(s.o.Tick, s.o.LeaseTTL/4)
 	if due, ok, err := s.store.NextDue(ctx, s.tenant, now); err == nil && ok {
 		wait = min(wait, max(0, due.Sub(s.o.Now())))
@@ -91,8 +102,8 @@ func (s *session) rest(ctx context.Context, now time.Time) {
 	select {
 	case <-ctx.Done():
 	case <-s.nudge:
-		if since := s.o.Now().Sub(now); since >= 0 && since < breath {
-			sleep(ctx, breath-since, nil)
+		if since := s.o.Now().Sub(now); since >= 0 && since < breathe {
+			sleep(ctx, breathe-since, nil)
 		}
 	case <-t.C:
 	}
@@ -179,12 +190,14 @@ func accountKey(a action.Action) string {
 func (s *session) pass(ctx context.Context, now time.Time) error {
 	// What is due in a moment is read along: one list instead of many single reads.
 	// What counts against a limit of its own stands in a line of its own.
-	for _, names := range s.readable() {
-		due, err := s.store.Unproven(ctx, s.tenant, names, now.Add(together), 500)
+	for _, l := range s.readable() {
+		due, err := s.store.Unproven(ctx, s.tenant, l.names, now.Add(l.along), l.most)
 		if err != nil {
 			return err
 		}
-		s.startReads(ctx, due)
+		if len(due) > 0 && !due[0].NextAt.After(now.Add(together)) {
+			s.startReads(ctx, due)
+		}
 	}
 	s.mu.Lock()
 	stopped := s.stopped
@@ -194,26 +207,9 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	names, room := s.room()
-	if len(names) == 0 {
-		return nil
-	}
-	ready, err := s.store.Ready(ctx, s.tenant, names, now, room)
+	sets, blockers, err := s.choose(ctx, now)
 	if err != nil {
 		return err
-	}
-	sets, blockers := s.gather(ready)
-	if len(sets) == 0 && len(ready) == room && now.Sub(s.dug) >= s.o.Tick {
-		// Those who wait for another change of their account fill the whole list; who
-		// stands behind them may wait for nobody.
-		s.dug = now
-		s.mu.Lock()
-		room += 8 * len(s.open)
-		s.mu.Unlock()
-		if ready, err = s.store.Ready(ctx, s.tenant, names, now, room); err != nil {
-			return err
-		}
-		sets, blockers = s.gather(ready)
 	}
 	for len(sets) > 0 {
 		name := sets[0].spec.Name
@@ -228,6 +224,32 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 		s.wg.Go(func() { s.bring(ctx, wave) })
 	}
 	return s.recheck(ctx, blockers, now)
+}
+
+// choose makes sets of what is ready, line by line. Where those who wait for another
+// change of their account fill all that was asked for, it looks behind them once a
+// tick: who stands there may wait for nobody.
+func (s *session) choose(ctx context.Context, now time.Time) (sets []*set, blockers []action.Action, err error) {
+	dig := now.Sub(s.dug) >= s.o.Tick
+	for _, l := range s.room() {
+		ready, err := s.store.Ready(ctx, s.tenant, l.names, now, l.most)
+		if err != nil {
+			return nil, nil, err
+		}
+		made, barred := s.gather(ready)
+		if len(made) == 0 && len(ready) == l.most && dig {
+			s.dug = now
+			s.mu.Lock()
+			behind := l.most + 8*len(s.open)
+			s.mu.Unlock()
+			if ready, err = s.store.Ready(ctx, s.tenant, l.names, now, behind); err != nil {
+				return nil, nil, err
+			}
+			made, barred = s.gather(ready)
+		}
+		sets, blockers = append(sets, made...), append(blockers, barred...)
+	}
+	return sets, blockers, nil
 }
 
 // bring looks at sets of one type and brings each out by itself.
@@ -287,24 +309,22 @@ func (s *session) recheck(ctx context.Context, blockers []action.Action, now tim
 	return nil
 }
 
-// room returns the types of which another set may be sent now, and how many
-// actions are worth looking at.
-func (s *session) room() (names []action.Name, n int) {
+// barredMost is how many are looked at beyond those there is room for: some wait for
+// another change of their account.
+const barredMost = 16
+
+// room returns the lines in which another set may be sent now.
+func (s *session) room() []line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n = len(s.inflight) + 64 // those under way are still ready in the store until their intent
-	for _, name := range s.names {
-		t, err := s.cat.Type(name)
-		if err != nil {
-			continue
+	return s.lines(func(spec action.Spec) (action.Bucket, int) {
+		wide := s.width(spec.Bucket)
+		if s.slots[spec.Bucket] >= wide {
+			return "", 0
 		}
-		spec := t.Spec()
-		if free := s.width(spec.Bucket) - s.slots[spec.Bucket]; free > 0 {
-			names = append(names, name)
-			n += free * max(1, spec.Batch)
-		}
-	}
-	return names, n
+		// Those under way are still ready in the store until their intent.
+		return spec.Bucket, barredMost + wide*max(1, spec.Batch)
+	})
 }
 
 // width is how many sets of a bucket may be under way. Identity protection gives
@@ -369,32 +389,54 @@ func batchFor(spec action.Spec, a action.Action) int {
 	return max(1, spec.Batch)
 }
 
-// readable returns the types whose read-backs may be begun now, those that count
-// against the same limit together.
-func (s *session) readable() [][]action.Name {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var order []action.Bucket
-	byBucket := map[action.Bucket][]action.Name{}
+// A line is the types that count against the same limit, and how many actions are
+// worth looking at.
+type line struct {
+	names []action.Name
+	most  int
+	along time.Duration // with a read-back that is due go those that are in this time
+}
+
+// lines puts the types together whose bucket of returns, with the most that it says
+// of any of them. Where it says none there is no room.
+func (s *session) lines(of func(action.Spec) (action.Bucket, int)) []line {
+	var out []line
+	at := map[action.Bucket]int{}
 	for _, name := range s.names {
 		t, err := s.cat.Type(name)
 		if err != nil {
 			continue
 		}
-		b := readBucket(t.Spec())
-		if s.reading[b] >= min(readers, s.width(b)) {
+		b, most := of(t.Spec())
+		if most == 0 {
 			continue
 		}
-		if byBucket[b] == nil {
-			order = append(order, b)
+		n, known := at[b]
+		if !known {
+			n = len(out)
+			at[b], out = n, append(out, line{along: together})
+			if shared(b) {
+				out[n].along = alongScarce
+			}
 		}
-		byBucket[b] = append(byBucket[b], name)
-	}
-	out := make([][]action.Name, 0, len(order))
-	for _, b := range order {
-		out = append(out, byBucket[b])
+		out[n].names, out[n].most = append(out[n].names, name), max(out[n].most, most)
 	}
 	return out
+}
+
+// readable returns the lines in which another read-back may be begun now.
+func (s *session) readable() []line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines(func(spec action.Spec) (action.Bucket, int) {
+		b := readBucket(spec)
+		wide := min(readers, s.width(b))
+		if s.reading[b] >= wide {
+			return "", 0
+		}
+		// Those under way stand in front until they are settled.
+		return b, 2 * wide * max(1, spec.ReadBatch)
+	})
 }
 
 // startReads reads back what is due, in lists as large as the type can read.

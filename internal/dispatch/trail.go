@@ -114,7 +114,7 @@ func (s *session) unread(tx Tx, a action.Action, why error, now time.Time) (acti
 			// Half as long again as it has been waiting: no count of tries is kept.
 			after = min(max(now.Sub(a.ApprovedAt)/2, after), 30*time.Second)
 		}
-		after += jitter(s.o.Rand, after/4)
+		after = s.budget.pace(after + jitter(s.o.Rand, after/4))
 	}
 	a.Reason = unreadable + why.Error()
 	a.NextAt = now.Add(after)
@@ -212,8 +212,8 @@ func (s *session) putOff(a action.Action, o action.Outcome) time.Duration {
 	if o.After > 0 {
 		return o.After
 	}
-	wait := 500 * time.Millisecond << min(a.Attempt, 7)
-	return min(wait, 30*time.Second) + jitter(s.o.Rand, wait/4)
+	wait := min(500*time.Millisecond<<min(a.Attempt, 7), 30*time.Second)
+	return s.budget.pace(wait + jitter(s.o.Rand, wait/4))
 }
 
 // verified settles an action that the directory proves.

@@ -483,6 +483,47 @@ func (d *Driver) Drive(ctx context.Context, k Key) error {
 	return err
 }
 
+// DriveAll is Drive for many runs in one transaction, and calls failed for each that
+// could not be moved. One that cannot does not keep the others.
+func (d *Driver) DriveAll(ctx context.Context, keys []Key, failed func(Key, error)) {
+	if len(keys) > 1 {
+		byTenant := map[identity.Tenant][]ID{}
+		for _, k := range keys {
+			byTenant[k.Tenant] = append(byTenant[k.Tenant], k.ID)
+		}
+		err := d.Store.Update(ctx, func(tx Tx) error {
+			for t, ids := range byTenant {
+				if err := tx.AheadOfRuns(t, ids); err != nil {
+					return err
+				}
+				for _, id := range ids {
+					if _, err := d.Advance(tx, Key{t, id}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			for t := range byTenant {
+				d.nudge(t)
+			}
+			return
+		}
+	}
+	for _, k := range keys { // each by itself says which one it is
+		if err := d.Drive(ctx, k); err != nil {
+			failed(k, err)
+		}
+	}
+}
+
+func (d *Driver) nudge(t identity.Tenant) {
+	if d.Nudge != nil {
+		d.Nudge(t)
+	}
+}
+
 // drive is Drive and reports whether the run moved. With settle a run that has
 // nothing to move for is put as it is: what made it due has been looked at.
 func (d *Driver) drive(ctx context.Context, k Key, settle bool) (moved bool, err error) {
@@ -501,9 +542,7 @@ func (d *Driver) drive(ctx context.Context, k Key, settle bool) (moved bool, err
 	if err != nil {
 		return false, fmt.Errorf("drive run %s: %w", k.ID, err)
 	}
-	if d.Nudge != nil {
-		d.Nudge(k.Tenant)
-	}
+	d.nudge(k.Tenant)
 	return moved, nil
 }
 

@@ -524,6 +524,43 @@ func TestFailedCommitLeavesNothing(t *testing.T) {
 	}
 }
 
+// Runs that are driven together come as far as each by itself, and one that cannot be
+// moved keeps no other.
+func TestOneThatCannotBeDrivenKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for range 3 {
+		h.begin(playbook.Match{Ref: playbook.Ref{ID: "contain"}, Settle: time.Minute})
+	}
+	h.clock.Add(time.Minute)
+	keys, err := h.db.DueRuns(t.Context(), h.clock.Now(), 10)
+	if err != nil || len(keys) != 3 {
+		t.Fatalf("%d due, %v", len(keys), err)
+	}
+	none := run.Key{Tenant: tenant, ID: "run_none"}
+	commits := 0
+	h.db.Fail = func() error { commits++; return nil }
+	var failed []run.Key
+	note := func(k run.Key, err error) {
+		if failed = append(failed, k); err == nil {
+			t.Errorf("%s failed for nothing", k.ID)
+		}
+	}
+	h.driver.DriveAll(t.Context(), []run.Key{keys[0], none, keys[1]}, note)
+	if diff := cmp.Diff([]run.Key{none}, failed); diff != "" {
+		t.Errorf("failed (-want +got):\n%s", diff)
+	}
+	due, err := h.db.DueRuns(t.Context(), h.clock.Now(), 10)
+	if diff := cmp.Diff(keys[2:], due); diff != "" || err != nil {
+		t.Errorf("still due, %v (-want +got):\n%s", err, diff)
+	}
+	failed, commits = nil, 0
+	h.driver.DriveAll(t.Context(), append(keys, keys[2]), note)
+	if len(failed) > 0 || commits != 1 {
+		t.Errorf("failed %v, in %d transactions", failed, commits)
+	}
+}
+
 func TestReconcileReportsEveryFailureAndStops(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

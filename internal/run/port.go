@@ -52,6 +52,9 @@ type Reader interface {
 // returns the value as stored, Version raised. Rows may be kept back and written
 // together: that the database refuses one is told at the latest by Update.
 type Tx interface {
+	// AheadOfRuns says that runs are about to be moved: an implementation may read
+	// what they rest on together. It changes nothing.
+	AheadOfRuns(t identity.Tenant, ids []ID) error
 	Run(t identity.Tenant, id ID) (Run, error)
 	PutRun(r Run) (Run, error)
 	// RecentRun returns the newest run of the playbook with the key started not

@@ -20,8 +20,13 @@ func (tx *Tx) Action(t identity.Tenant, id action.ID) (action.Action, error) {
 
 // ActionsOfRun returns the run's actions, oldest first.
 func (tx *Tx) ActionsOfRun(t identity.Tenant, id run.ID) ([]action.Action, error) {
-	return txDocs[action.Action](tx, "actions of run", `SELECT doc FROM actions WHERE tenant = ? AND run = ?
-		ORDER BY requested_at, id`, string(t), string(id))
+	list, err := tx.loadList(listActions, "actions", t, string(id), `SELECT id, doc FROM actions WHERE tenant = ? AND run = ?`)
+	if err != nil {
+		return nil, fmt.Errorf("actions of run %s: %w", id, err)
+	}
+	return all(list, func(a, b action.Action) int {
+		return cmp.Or(cmp.Compare(micros0(a.RequestedAt), micros0(b.RequestedAt)), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // ActiveEffect returns the newest action with the effect key that is neither
@@ -108,6 +113,7 @@ func (tx *Tx) PutAction(a action.Action) (action.Action, error) {
 	if key := (listKey{"effect", a.Tenant, cmp.Or(a.Effect, string(a.ID))}); !slices.Contains(tx.effects[key], k) {
 		tx.effects[key] = append(tx.effects[key], k)
 	}
+	tx.join(listActions, a.Tenant, a.Run, k)
 	if at := micros0(a.IntentAt); at != 0 && at != micros0(before.IntentAt) {
 		tx.loose = append(tx.loose, intentRow(a, at))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-f47efad2/cordon/internal/connector"
 	"github.com/seed-f47efad2/cordon/internal/dispatch"
 	"github.com/seed-f47efad2/cordon/internal/identity"
+	"github.com/seed-f47efad2/cordon/internal/run"
 	"github.com/seed-f47efad2/cordon/internal/signal"
 )
 
@@ -295,6 +296,79 @@ func (tx *Tx) AheadOf(t identity.Tenant, ids []identity.ID) error {
 // linksMember is in the document of an identity to which accounts were moved by
 // hand.
 const linksMember = `"links":[`
+
+// Lists of what hangs on a run.
+const (
+	listActions   = "actions of run"
+	listApprovals = "approvals of run"
+)
+
+// AheadOfRuns reads runs with their actions, approvals, cases and identities. What
+// waits is written first.
+func (tx *Tx) AheadOfRuns(t identity.Tenant, runs []run.ID) error {
+	var missing []string
+	for _, id := range runs {
+		if _, ok := tx.list(listActions, t, string(id)); !ok && !slices.Contains(missing, string(id)) {
+			missing = append(missing, string(id))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found := map[listKey][]*kept{}
+	for _, id := range missing {
+		found[listKey{listActions, t, id}], found[listKey{listApprovals, t, id}] = []*kept{}, []*kept{}
+	}
+	var cases, people []string
+	args := []any{string(t)}
+	list := tx.writes()
+	list = append(list, asks(`SELECT id, coalesce(case_id, ''), identity, doc FROM runs WHERE tenant = ? AND id`, args, missing, func(r rows) error {
+		var id, file, person string
+		var doc []byte
+		err := r.Scan(&id, &file, &person, &doc)
+		tx.learn("runs", t, id, string(doc))
+		people = append(people, person)
+		if _, ok := tx.list("runs", t, file); file != "" && !ok && !slices.Contains(cases, file) {
+			cases = append(cases, file)
+		}
+		return err
+	})...)
+	for what, table := range map[string]string{listActions: "actions", listApprovals: "approvals"} {
+		list = append(list, asks(`SELECT run, id, doc FROM `+table+` WHERE tenant = ? AND run`, args, missing, func(r rows) error {
+			var of, id string
+			var doc []byte
+			err := r.Scan(&of, &id, &doc)
+			key := listKey{what, t, of}
+			found[key] = append(found[key], tx.learn(table, t, id, string(doc)))
+			return err
+		})...)
+	}
+	if err := tx.look(append(list, tx.directoryAhead(t)...)); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	for _, id := range cases {
+		found[listKey{"runs", t, id}] = []*kept{}
+	}
+	list = tx.learnAll("cases", "id", t, cases)
+	list = append(list, tx.learnAll("identities", "id", t, people)...)
+	if len(cases) > 0 {
+		list = append(list, asks(`SELECT case_id, id, doc FROM runs WHERE tenant = ? AND case_id`, args, cases, func(r rows) error {
+			var of, id string
+			var doc []byte
+			err := r.Scan(&of, &id, &doc)
+			key := listKey{"runs", t, of}
+			found[key] = append(found[key], tx.learn("runs", t, id, string(doc)))
+			return err
+		})...)
+	}
+	if err := tx.look(list); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	for k, l := range found {
+		tx.lists[k] = l
+	}
+	return nil
+}
 
 // AheadOfActions reads actions with their runs and identities, and what the gate
 // asks of the tenant as a whole.

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,18 +26,44 @@ func (s dispatchStore) Ready(ctx context.Context, t identity.Tenant, names []act
 	if len(names) == 0 {
 		return nil, nil
 	}
-	l := &listing{}
-	l.is("tenant", string(t))
-	in(l, "name", names)
-	out, err := s.actions(ctx, `SELECT id, version, doc FROM actions WHERE `+strings.Join(l.where, " AND ")+`
-		AND state IN ('approved', 'held') AND next_at <= ? AND (state = 'approved' OR next_at > 0)
-		AND (campaign IS NULL OR place < (SELECT c.released FROM campaigns c WHERE c.tenant = actions.tenant AND c.id = actions.campaign))
-		ORDER BY turn, requested_at, id LIMIT ?`, append(l.args, now.UnixMicro(), int64(limit))...)
+	// Name by name, each read in its order by the index: in one list, those who have no
+	// room now would be gone through each time for the few behind them that have.
+	var waiting []action.Action
+	var present []action.Name
+	err := eachRow(ctx, s.db.reads(), func(r rows) error {
+		var n string
+		err := r.Scan(&n)
+		if slices.Contains(names, action.Name(n)) {
+			present = append(present, action.Name(n))
+		}
+		return err
+	}, selectReadyNames, string(t), string(t))
+	for _, n := range present {
+		if err != nil {
+			break
+		}
+		var part []action.Action
+		part, err = s.actions(ctx, `SELECT id, version, doc FROM actions WHERE tenant = ? AND name = ?
+			AND state IN ('approved', 'held') AND next_at <= ? AND (state = 'approved' OR next_at > 0)
+			AND (campaign IS NULL OR place < (SELECT c.released FROM campaigns c WHERE c.tenant = actions.tenant AND c.id = actions.campaign))
+			ORDER BY turn, requested_at, id LIMIT ?`, string(t), string(n), now.UnixMicro(), int64(limit))
+		waiting = append(waiting, part...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ready actions: %w", err)
 	}
-	return out, nil
+	slices.SortFunc(waiting, func(a, b action.Action) int {
+		return cmp.Or(cmp.Compare(a.Turn(), b.Turn()), cmp.Compare(micros0(a.RequestedAt), micros0(b.RequestedAt)), cmp.Compare(a.ID, b.ID))
+	})
+	return waiting[:min(limit, len(waiting))], nil
 }
+
+// selectReadyNames steps from one name of waiting actions to the next.
+const selectReadyNames = `WITH RECURSIVE waiting (name) AS (
+	SELECT min(name) FROM actions WHERE tenant = ? AND state IN ('approved', 'held')
+	UNION ALL SELECT (SELECT min(a.name) FROM actions a WHERE a.tenant = ? AND a.state IN ('approved', 'held') AND a.name > waiting.name)
+	FROM waiting WHERE waiting.name IS NOT NULL)
+SELECT name FROM waiting WHERE name IS NOT NULL`
 
 func (s dispatchStore) Unproven(ctx context.Context, t identity.Tenant, names []action.Name, now time.Time, limit int) ([]action.Action, error) {
 	if names != nil && len(names) == 0 {
@@ -79,7 +107,7 @@ type decodedActions struct {
 }
 
 // maxDecoded bounds what is remembered; when it is reached, all is forgotten.
-const maxDecoded = 2000
+const maxDecoded = 8000
 
 func (d *decodedActions) action(id string, version int64, doc []byte) (action.Action, error) {
 	d.mu.Lock()

@@ -230,6 +230,17 @@ func (w *walker) ahead(tx ingest.Tx, people int) error {
 		if err != nil || !open {
 			continue
 		}
+		runs, err := tx.RunsOfCase(w.tenant, c.ID)
+		if err != nil {
+			return err
+		}
+		ids := []run.ID{"run_none"}
+		for _, r := range runs {
+			ids = append(ids, r.ID)
+		}
+		if err := tx.AheadOfRuns(w.tenant, ids); err != nil {
+			return err
+		}
 		actions = append(actions, action.Action{ID: action.ID(fmt.Sprint("act_", n)), Run: "run_none", Identity: c.Identity})
 	}
 	return tx.(dispatch.Tx).AheadOfActions(w.tenant, actions)

@@ -188,8 +188,22 @@ func (tx *Tx) Approval(t identity.Tenant, id approval.ID) (approval.Request, err
 
 // ApprovalsOfRun returns the run's requests, oldest first.
 func (tx *Tx) ApprovalsOfRun(t identity.Tenant, id run.ID) ([]approval.Request, error) {
-	return txDocs[approval.Request](tx, "approvals of run", `SELECT doc FROM approvals WHERE tenant = ? AND run = ?
-		ORDER BY asked_at, id`, string(t), string(id))
+	list, err := tx.loadList(listApprovals, "approvals", t, string(id), `SELECT id, doc FROM approvals WHERE tenant = ? AND run = ?`)
+	if err != nil {
+		return nil, fmt.Errorf("approvals of run %s: %w", id, err)
+	}
+	var out []approval.Request
+	for _, k := range list {
+		q, err := decode[approval.Request]([]byte(k.doc)) // its decisions are added to: it is not shared
+		if err != nil {
+			return nil, fmt.Errorf("approvals of run %s: %w", id, err)
+		}
+		out = append(out, q)
+	}
+	slices.SortFunc(out, func(a, b approval.Request) int {
+		return cmp.Or(cmp.Compare(micros0(a.AskedAt), micros0(b.AskedAt)), cmp.Compare(a.ID, b.ID))
+	})
+	return out, nil
 }
 
 // PutApproval stores r and has its bell ring at ExpiresAt.
@@ -219,9 +233,11 @@ func (tx *Tx) PutApproval(r approval.Request) (approval.Request, error) {
 	if err := tx.separate("approvals", r.Tenant, string(r.ID)); err != nil {
 		return r, err
 	}
-	if _, err := tx.putVersioned(w, r.Tenant, string(r.ID), was, doc, selectApproval); err != nil {
+	k, err := tx.putVersioned(w, r.Tenant, string(r.ID), was, doc, selectApproval)
+	if err != nil {
 		return r, err
 	}
+	tx.join(listApprovals, r.Tenant, r.Run, k)
 	tx.stir(r.Tenant, r.Run)
 	tx.touch(Topic{TopicApproval, r.Tenant, string(r.ID)})
 	if was == 0 && r.State == approval.Pending {

@@ -16,6 +16,7 @@ type UserState struct {
 	PasswordResets      int              `json:"passwordResets"`    // resets by somebody else since the seed
 	DistinctPasswords   int              `json:"distinctPasswords"` // how many different values those resets set, by salted digest
 	Privileged          bool             `json:"privileged"`
+	Roles               []string         `json:"roles,omitempty"` // active directory roles, by name
 	BreakGlass          bool             `json:"breakGlass"`
 	SyncAccount         bool             `json:"syncAccount"`
 	Deleted             bool             `json:"deleted"`
@@ -86,7 +87,7 @@ func (w *World) state(u *person) UserState {
 		SessionRevocations: u.revocations, ForceChangePassword: u.force || u.forceMFA, PasswordResets: u.resets,
 		DistinctPasswords: len(w.passwords.byUser[u.id]), Privileged: len(w.activeRoles(u.id)) > 0 || w.inAssignableGroup(u),
 		BreakGlass: u.kind == KindBreakGlass, SyncAccount: u.kind == KindSyncAccount, Deleted: u.deleted,
-		RiskLevel: levelNone, RiskState: stateNone, RiskDetail: "none", Alias: w.aliasOf[u.id],
+		Roles: w.activeRoles(u.id), RiskLevel: levelNone, RiskState: stateNone, RiskDetail: "none", Alias: w.aliasOf[u.id],
 	}
 	if u.guest() {
 		s.UserType = "Guest"

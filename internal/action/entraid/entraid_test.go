@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -306,6 +307,57 @@ func TestConfirmationOvertakenByARemedy(t *testing.T) {
 				t.Fatalf("readings %+v", got)
 			}
 			<-time.After(time.Minute)
+		}
+	})
+}
+
+// More than one question can name are read back by what their confirmations left
+// behind: in one request, and not by what an earlier confirmation left.
+func TestManyConfirmationsAreReadBackAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, graphsim.Responder(clientID, "lab"))
+		confirm := byName(l.client)[entraid.ConfirmCompromised]
+		var reqs []action.Request
+		for n := range 70 {
+			reqs = append(reqs, action.Request{ID: action.ID(fmt.Sprint("act_", n)), Account: l.calm(), ClientRequestID: "c"})
+		}
+		const earlier, never = 68, 69
+		do := func(part []action.Request) {
+			t.Helper()
+			for _, o := range confirm.Do(t.Context(), part) {
+				if o.Verdict != action.Accepted {
+					t.Fatalf("confirm: %+v", o)
+				}
+			}
+			<-time.After(time.Minute)
+		}
+		do(reqs[earlier : earlier+1])
+		for n, look := range confirm.Look(t.Context(), reqs) {
+			reqs[n].Before = look.State
+		}
+		if got := confirm.ReadBack(t.Context(), reqs); got[0].Seen || got[earlier].Seen || got[never].Seen || got[0].Err != nil || !got[0].Unread {
+			t.Fatalf("nobody is confirmed: %+v", got)
+		}
+		do(reqs[:60])
+		do(reqs[60:earlier])
+		asked := len(l.tenant.Ledger())
+		got := confirm.ReadBack(t.Context(), reqs)
+		if n := len(l.tenant.Ledger()) - asked; n != 1 {
+			t.Errorf("%d requests for one list", n)
+		}
+		for n, r := range got {
+			if confirmed := n < earlier; r.Seen != confirmed || r.Unread == confirmed || r.Err != nil {
+				t.Errorf("%d: %+v", n, r)
+			}
+			reqs[n].Last = r.State
+		}
+		// Who was not on the page is asked about by name.
+		reqs[0].Last = got[never].State
+		for n, r := range confirm.ReadBack(t.Context(), reqs) {
+			if found := n == 0; r.Seen != found || r.Err != nil || r.Unread != (n > 0 && n < earlier) {
+				t.Errorf("by name, %d: %+v", n, r)
+			}
 		}
 	})
 }

@@ -19,6 +19,14 @@ import (
 // beta, "riskyUser: dismiss": at most 60. Nowhere said of confirmCompromised.
 const idsPerFeedback = 60
 
+// idsPerReading is how many are read back at once: what a confirmation leaves behind is
+// read by time, so many to a page as that list gives. Source: Microsoft Graph, "List
+// riskDetections": $top at most 500.
+const (
+	idsPerReading = 240
+	tracesPerPage = 500
+)
+
 // feedback tells Entra ID Protection what we think of users or workloads. It is
 // processed offline: isProcessing says that it is still under way.
 type feedback struct {
@@ -75,7 +83,8 @@ type riskyUser struct {
 	RiskState    string `json:"riskState"`
 	RiskDetail   string `json:"riskDetail"`
 
-	ReadAt time.Time `json:"readAt,omitzero"` // ours: Graph's clock at the reading
+	ReadAt time.Time `json:"readAt,omitzero"`  // ours: Graph's clock at the reading
+	Missed bool      `json:"missed,omitempty"` // ours: a reading of many did not show it, and nothing else is known
 }
 
 func confirmSpec() action.Spec {
@@ -83,7 +92,8 @@ func confirmSpec() action.Spec {
 	s.Name, s.Title = ConfirmCompromised, "Confirm the user compromised"
 	s.Summary = "Entra ID Protection counts the user as compromised, at high risk: risk-based access rules apply at once."
 	s.Undo = DismissRisk
-	s.Proof = "`riskState` is `confirmedCompromised` and nothing is being processed; or, where a remedy closed the risk meanwhile, the detection that the confirmation left behind."
+	s.Proof = "`riskState` is `confirmedCompromised` and nothing is being processed; or, where a remedy closed the risk meanwhile or very many are read at once, the detection that the confirmation left behind."
+	s.ReadBatch = idsPerReading
 	s.Permissions = append(s.Permissions, "IdentityRiskEvent.Read.All")
 	s.Limits = "It blocks nobody by itself: without a risk-based access rule nothing else happens. Undone only where no risk stood before, since taking it back dismisses all of the user's risk."
 	return s
@@ -167,10 +177,10 @@ func (f *feedback) Spec() action.Spec { return f.spec }
 // Look reads the directory too: one deleted user makes the call fail for all.
 func (f *feedback) Look(ctx context.Context, reqs []action.Request) []action.Look {
 	out := make([]action.Look, len(reqs))
+	risks, err := f.risks(ctx, reqs) // first: its limit counts from when it was given
 	if f.exist != nil {
 		out = f.exist(ctx, reqs)
 	}
-	risks, err := f.risks(ctx, reqs)
 	for n, r := range reqs {
 		l := &out[n]
 		switch {
@@ -224,13 +234,16 @@ func (f *feedback) ReadBack(ctx context.Context, reqs []action.Request) []action
 	out := make([]action.Reading, len(reqs))
 	var overtaken []int
 	for n, r := range reqs {
-		if last, ok := before[riskyUser](r.Last); f.leaves != "" && ok && last.ID != "" && closed(last) && !last.IsProcessing {
+		if last, ok := before[riskyUser](r.Last); f.leaves != "" && ok && (last.Missed || last.ID != "" && closed(last) && !last.IsProcessing) {
 			overtaken = append(overtaken, n)
 		}
 	}
+	if len(overtaken) == 0 && f.leaves != "" && len(reqs) > idsPerFeedback {
+		return f.readMany(ctx, reqs)
+	}
 	if len(overtaken) > 0 {
 		for n, r := range reqs {
-			out[n] = action.Reading{Pending: true, State: r.Last, Text: "not read this time"}
+			out[n] = action.Reading{Pending: true, Unread: true, State: r.Last}
 		}
 		f.readTraces(ctx, reqs, overtaken, out)
 		return out
@@ -268,13 +281,7 @@ func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places
 	ids, err := objectIDs(of)
 	var traces map[string]trace
 	if err == nil {
-		traces, _, err = collect(ctx, f.graph, graph.Request{
-			Path: graph.Path("identityProtection", f.detections),
-			Query: url.Values{
-				"$select": {"id," + f.owner + ",detectedDateTime"}, "$top": {"500"},
-				"$filter": {"riskEventType eq '" + f.leaves + "' and " + f.owner + " in ('" + strings.Join(ids, "','") + "')"},
-			},
-		}, func(t trace) string { return t.ID })
+		traces, _, err = collect(ctx, f.graph, f.tracesWhere(f.owner+" in ('"+strings.Join(ids, "','")+"')"), func(t trace) string { return t.ID })
 	}
 	for i, n := range places {
 		if err != nil {
@@ -285,15 +292,79 @@ func (f *feedback) readTraces(ctx context.Context, reqs []action.Request, places
 		last, _ := before[riskyUser](reqs[n].Last)
 		// Without a state the next reading is of the state again, for the others of the
 		// list too.
-		out[n] = action.Reading{Text: describe(last) + ", and no trace of the confirmation"}
+		out[n] = action.Reading{Text: "no trace of the confirmation"}
+		if !last.Missed {
+			out[n].Text = describe(last) + ", and " + out[n].Text
+		}
 		for _, t := range traces {
-			at := t.DetectedDateTime.At
-			if known && !was.ReadAt.IsZero() && strings.EqualFold(t.UserID+t.ServicePrincipalID, ids[i]) && !at.Before(was.ReadAt) {
+			if known && t.shows(ids[i], was) {
 				out[n].State = reqs[n].Last
-				out[n].Seen, out[n].Text = true, "confirmed compromised at "+clock(t.DetectedDateTime)+", and since then: "+describe(last)
+				out[n].Seen, out[n].Text = true, "confirmed compromised at "+clock(t.DetectedDateTime)
+				if !last.Missed {
+					out[n].Text += ", and since then: " + describe(last)
+				}
 			}
 		}
 	}
+}
+
+// tracesWhere asks for a page of the detections that the feedback leaves behind.
+func (f *feedback) tracesWhere(filter string) graph.Request {
+	return graph.Request{
+		Path: graph.Path("identityProtection", f.detections),
+		Query: url.Values{
+			"$select": {"id," + f.owner + ",detectedDateTime"}, "$top": {strconv.Itoa(tracesPerPage)},
+			"$filter": {"riskEventType eq '" + f.leaves + "' and " + filter},
+		},
+	}
+}
+
+// shows reports whether the trace is of a confirmation of the id after it was looked at.
+func (t trace) shows(id string, was riskyUser) bool {
+	return !was.ReadAt.IsZero() && strings.EqualFold(t.UserID+t.ServicePrincipalID, id) && !t.DetectedDateTime.At.Before(was.ReadAt)
+}
+
+// readMany reads back more than one question can name: one page of all that was left
+// behind since the first of them was looked at. Microsoft leaves it when it has
+// processed the confirmation, and a remedy that closes the risk does not take it away.
+// Who is not on the page is asked about by name the next time.
+func (f *feedback) readMany(ctx context.Context, reqs []action.Request) []action.Reading {
+	out := make([]action.Reading, len(reqs))
+	ids, err := objectIDs(reqs)
+	var since time.Time
+	for n, r := range reqs {
+		out[n] = action.Reading{Pending: true, Unread: true, State: raw(riskyUser{Missed: true})}
+		if was, ok := before[riskyUser](r.Before); ok && !was.ReadAt.IsZero() && (since.IsZero() || was.ReadAt.Before(since)) {
+			since = was.ReadAt
+		}
+	}
+	traces := map[string]trace{}
+	if err == nil && !since.IsZero() && f.leaves != "" {
+		ask := f.tracesWhere("detectedDateTime ge " + since.UTC().Format(time.RFC3339))
+		ask.Query.Set("$orderby", "detectedDateTime")
+		for page, e := range graph.Pages[trace](ctx, f.graph, ask, graph.Paging{}) {
+			err = e
+			for _, t := range page.Objects {
+				if t.Err == nil {
+					traces[strings.ToLower(t.Value.UserID+t.Value.ServicePrincipalID)] = t.Value
+				}
+			}
+			break // one question, one of the few requests there are
+		}
+	}
+	if err != nil {
+		for n := range out {
+			out[n] = action.Reading{Err: fmt.Errorf("read the detections: %w", err)}
+		}
+		return out
+	}
+	for n, r := range reqs {
+		was, _ := before[riskyUser](r.Before)
+		if t, ok := traces[strings.ToLower(ids[n])]; ok && t.shows(ids[n], was) {
+			out[n] = action.Reading{Seen: true, State: r.Last, Text: "confirmed compromised at " + clock(t.DetectedDateTime)}
+		}
+	}
+	return out
 }
 
 // risks reads those at risk that reqs name, by list: who was never at

@@ -82,6 +82,9 @@ func (tx *Tx) Ahead(identity.Tenant, []identity.Ref, []signal.Key) error { retur
 // AheadOf does nothing: everything is at hand.
 func (tx *Tx) AheadOf(identity.Tenant, []identity.ID) error { return nil }
 
+// AheadOfRuns does nothing: everything is at hand.
+func (tx *Tx) AheadOfRuns(identity.Tenant, []run.ID) error { return nil }
+
 // NewID returns a fresh sortable id with the prefix.
 func (tx *Tx) NewID(prefix string) string {
 	tx.state.ids++

@@ -310,7 +310,7 @@ CREATE UNIQUE INDEX actions_effect_open ON actions (tenant, effect)
 CREATE UNIQUE INDEX actions_undo_open ON actions (tenant, undo_of)
 	WHERE undo_of IS NOT NULL AND state IN ('requested', 'approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_effect ON actions (tenant, effect, requested_at);
-CREATE INDEX actions_ready ON actions (tenant, turn, requested_at, id, campaign, place) WHERE state IN ('approved', 'held');
+CREATE INDEX actions_ready ON actions (tenant, name, turn, requested_at, id, next_at, campaign, place) WHERE state IN ('approved', 'held');
 CREATE INDEX actions_unproven ON actions (tenant, next_at, id) WHERE state IN ('running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_next ON actions (tenant, next_at) WHERE state IN ('approved', 'held', 'running', 'accepted', 'unconfirmed');
 CREATE INDEX actions_expiry ON actions (expires_at, id) WHERE state = 'verified' AND expires_at IS NOT NULL;
