@@ -218,7 +218,8 @@ func (a *App) followExceptions(ctx context.Context) {
 func (a *App) poll(ctx context.Context, t *tenant, s stream) {
 	failures := 0
 	for ctx.Err() == nil {
-		wait, began := s.every, time.Now()
+		var wait time.Duration
+		began := time.Now()
 		if _, owner := t.dispatcher.Lease(); !owner {
 			// Reading and containment share a budget, so who dispatches for the tenant
 			// also reads for it; the other replicas stand by.
