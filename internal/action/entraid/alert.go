@@ -106,7 +106,7 @@ type alertState struct {
 	ID             string `json:"id"`
 	Title          string `json:"title,omitempty"`
 	Service        string `json:"service,omitempty"`
-	Status         string `json:"status"`
+	Status         string `json:"status"` // of what is put back empty: it stays
 	Classification string `json:"classification"`
 	Determination  string `json:"determination"`
 }
@@ -243,7 +243,7 @@ func restoring(r action.Request) (w alertWish, err error) {
 	for _, a := range list {
 		class, ok := word(a.Classification, classifications)
 		det, ok2 := word(a.Determination, determinations)
-		if !isAlertID(a.ID) || !ok || !ok2 || !slices.Contains([]string{"new", "inProgress", "resolved"}, a.Status) {
+		if !isAlertID(a.ID) || !ok || !ok2 || !slices.Contains([]string{"", "new", "inProgress", "resolved"}, a.Status) {
 			return w, fault.Errorf(fault.Invalid, "%s: an entry is not an alert with what it said", paramAlerts)
 		}
 		a.Classification, a.Determination = class, det
@@ -252,7 +252,7 @@ func restoring(r action.Request) (w alertWish, err error) {
 	}
 	w.will = func(a alertState) alertState {
 		b := was[a.ID]
-		a.Status, a.Classification, a.Determination = b.Status, b.Classification, b.Determination
+		a.Status, a.Classification, a.Determination = cmp.Or(b.Status, a.Status), b.Classification, b.Determination
 		return a
 	}
 	return w, nil
@@ -403,6 +403,9 @@ func (reversibleJudgement) Undo(b json.RawMessage) (map[string]any, bool) {
 	for k, a := range was.Are {
 		if !a.said(was.Will[k]) {
 			a.Title, a.Service = "", ""
+			if strings.EqualFold(a.Status, was.Will[k].Status) {
+				a.Status = "" // not ours: it stays as it is by then
+			}
 			list = append(list, a)
 		}
 	}

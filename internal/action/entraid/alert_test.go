@@ -134,6 +134,11 @@ func TestVerdictsReachTheAlertsOfTheAccountOnly(t *testing.T) {
 		if got := typ.ReadBack(t.Context(), []action.Request{r})[0]; got.Seen {
 			t.Errorf("reading %+v", got)
 		}
+		// What we did not set is not set back: somebody works on it meanwhile.
+		if _, err := l.world.Update(world.Actor{DisplayName: "Desk"}, world.Alerts, entra, world.Object{"status": "inProgress"}); err != nil {
+			t.Fatal(err)
+		}
+		before[entra] = [3]string{"inProgress", before[entra][1], before[entra][2]}
 		params, ok := typ.(action.Undoer).Undo(r.Before)
 		if !ok {
 			t.Fatal("no undo")
