@@ -1,9 +1,6 @@
 package world
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // BenchmarkRequest measures what single requests cost in a tenant of 100,000.
 func BenchmarkRequest(b *testing.B) {
@@ -51,23 +48,4 @@ func BenchmarkRequest(b *testing.B) {
 			}
 		}
 	})
-}
-
-// The server in front needs its millisecond for itself.
-func TestRequestsAreCheap(t *testing.T) {
-	t.Parallel()
-	w, _ := small(t, func(o *Options) { o.Users = 2400 })
-	a := pick(t, w, ordinary)
-	began := time.Now()
-	const n = 2000
-	for range n {
-		if err := w.Apply(Event{Type: EventSignIn, User: a.UserID}); err != nil {
-			t.Fatal(err)
-		}
-		it, _ := w.Get(Users, a.UserID)
-		it.Object()
-	}
-	if each := time.Since(began) / n; each > time.Millisecond {
-		t.Errorf("one event and one read take %s", each)
-	}
 }
