@@ -80,9 +80,9 @@ func (s *scene) replicationStopped(t *testing.T) {
 	if !slices.Contains(seen, "accepted") || slices.Contains(seen, "verified") {
 		t.Errorf("it went through %v", seen)
 	}
-	if !strings.Contains(fmt.Sprint(s.show(t, run).Steps), words) {
-		t.Errorf("the run does not say who is awaited: %+v", s.show(t, run).Steps)
-	}
+	s.until(t, "the run says who is awaited", func() bool { // it follows its action a moment later
+		return strings.Contains(fmt.Sprint(s.show(t, run).Steps), words)
+	})
 	s.canOn(t, s.Controllers[0], p, false)
 	s.canOn(t, s.Controllers[1], p, true) // which is why it is not verified
 	rejoin()
