@@ -73,6 +73,25 @@ func TestTheNextKeepsItsDistanceFromWhatLeftLate(t *testing.T) {
 				t.Errorf("the next comes %v after one that left late", gap)
 			}
 		}
+		// One that has not left keeps the next from being given, and one that is given back
+		// does not.
+		for _, end := range []func(action.Bucket){b.leaves, b.give} {
+			<-time.After(time.Minute)
+			if err := b.hold(t.Context(), action.BucketIdentityProtection, 0); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			go func() {
+				<-time.After(10 * time.Second)
+				end(action.BucketIdentityProtection)
+			}()
+			if err := b.take(t.Context(), action.BucketIdentityProtection, 0); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(began); d < 10*time.Second {
+				t.Errorf("given %v after one that had not left", d)
+			}
+		}
 		b.leaves(action.BucketDirectoryWrite) // a deep bucket gives nothing back and loses nothing
 		if d := b.Forecast(action.BucketDirectoryWrite, 3000); d != 0 {
 			t.Errorf("3000 writes take %v", d)

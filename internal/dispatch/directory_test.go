@@ -54,6 +54,7 @@ type directory struct {
 	latency time.Duration
 	mishap  func(write) mishap // nil: nothing goes wrong
 	unread  func() bool        // whether a read fails; nil: none does
+	passed  func() bool        // whether a read asks about nobody; nil: none does
 	sealed  []byte             // what it tells once, sealed, with each request it takes
 
 	mu       sync.Mutex
@@ -133,6 +134,10 @@ func (f fake) ReadBack(ctx context.Context, reqs []action.Request) []action.Read
 	for n, r := range reqs {
 		if f.unread != nil && f.unread() {
 			out[n].Err = fault.Errorf(fault.Unavailable, "503")
+			continue
+		}
+		if f.passed != nil && f.passed() {
+			out[n] = action.Reading{Pending: true, Unread: true}
 			continue
 		}
 		v := f.state(r.Account.ObjectID, f.now())

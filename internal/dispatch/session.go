@@ -27,13 +27,13 @@ const (
 )
 
 // breath is the least time from one look for due work to the next: while a set of
-// requests is under way each of them nudges, and every look asks the store anew. A
-// look that took long is followed by as long a breath thrice, so that looking never
-// takes more than a quarter of a core from what is being sent.
-const breath = 3 * time.Millisecond
-
-// lookShare is how many times as long as a look dispatch rests at least.
-const lookShare = 3
+// requests is under way each of them nudges, and every look asks the store anew. After
+// a look that took long it is lookShare times as long as that, so that looking takes
+// no more than a quarter of a core from what is being sent.
+const (
+	breath    = 3 * time.Millisecond
+	lookShare = 3
+)
 
 // everything is more rows than a tenant can have open.
 const everything = 100_000
@@ -195,9 +195,7 @@ func (s *session) pass(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if len(due) > 0 && !due[0].NextAt.After(now.Add(together)) {
-			s.startReads(ctx, due)
-		}
+		s.startReads(ctx, due, now)
 	}
 	s.mu.Lock()
 	stopped := s.stopped
@@ -439,8 +437,9 @@ func (s *session) readable() []line {
 	})
 }
 
-// startReads reads back what is due, in lists as large as the type can read.
-func (s *session) startReads(ctx context.Context, due []action.Action) {
+// startReads reads back what is due, in lists as large as the type can read. What
+// comes along earlier than due only fills a list, and begins none.
+func (s *session) startReads(ctx context.Context, due []action.Action, now time.Time) {
 	var sets []*set
 	s.mu.Lock()
 	filling := map[action.Name]*set{}
@@ -456,7 +455,7 @@ func (s *session) startReads(ctx context.Context, due []action.Action) {
 		bucket := readBucket(spec)
 		st := filling[a.Name]
 		if st == nil {
-			if s.reading[bucket] >= min(readers, s.width(bucket)) {
+			if s.reading[bucket] >= min(readers, s.width(bucket)) || a.NextAt.After(now.Add(together)) {
 				continue
 			}
 			s.reading[bucket]++

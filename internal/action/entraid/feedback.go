@@ -339,7 +339,7 @@ func (f *feedback) readMany(ctx context.Context, reqs []action.Request) []action
 		}
 	}
 	traces := map[string]trace{}
-	if err == nil && !since.IsZero() && f.leaves != "" {
+	if err == nil && !since.IsZero() {
 		ask := f.tracesWhere("detectedDateTime ge " + since.UTC().Format(time.RFC3339))
 		ask.Query.Set("$orderby", "detectedDateTime")
 		for page, e := range graph.Pages[trace](ctx, f.graph, ask, graph.Paging{}) {
